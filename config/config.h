@@ -1,0 +1,63 @@
+// berthd's configuration: TOML, one main file and conf.d drop-ins. docs/CONFIGURATION.md lists the keys.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace berth::config {
+
+struct Registry {  // [registry."host:port"]
+  bool plain_http = false;
+  bool skip_verify = false;
+  std::string ca_file;
+};
+
+struct Config {
+  std::string root = "/var/lib/berth";  // images, layers, meta.db: survives a reboot
+  std::string state = "/run/berth";     // namespaces, sockets: a tmpfs, gone with a reboot
+  std::string listen = "/run/berth/berth.sock";
+  int socket_gid = 0;
+
+  struct Cni {
+    std::string conf_dir = "/etc/cni/net.d";
+    std::vector<std::string> bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"};
+    std::string cache_dir;  // empty: root + "/cni"
+  } cni;
+
+  struct Cgroup {
+    std::string driver = "cgroupfs";
+    // Where containers go whose pod names no cgroup_parent.
+    std::string default_parent = "/berth";
+  } cgroup;
+
+  struct Image {
+    int max_parallel_layers = 6;
+    int64_t stall_timeout_ms = 60'000;
+    std::vector<std::string> pinned;
+    std::map<std::string, Registry> registries;
+  } image;
+
+  struct Runtime {
+    std::string shim_path;    // empty: beside berthd, then /usr/libexec/berth/berth-shim
+    std::string unpack_path;  // likewise berth-unpack
+    uint64_t rlimit_nofile_soft = 1024;
+    uint64_t rlimit_nofile_hard = 524288;
+    int64_t max_log_line_bytes = 16384;
+    int64_t cni_timeout_ms = 30'000;
+  } runtime;
+
+  int log_level = 0;  // glog's: 0 info, 1 warning, 2 error
+};
+
+// Reads `path` (missing is fine unless `required`) and then every *.toml in `path`'s directory +
+// "/conf.d", in the order of their names. An error names file, line and key.
+Result<Config> Load(const std::string& path, bool required);
+
+// The default configuration as a commented TOML file.
+std::string DefaultToml();
+
+}  // namespace berth::config

@@ -1,0 +1,81 @@
+// Cgroups of containers: one driver, chosen at start, that knows the host's cgroup version.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "runtime/types.h"
+
+namespace berth::runtime {
+
+enum class CgroupVersion { kV1, kV2 };
+
+// Which devices a container may use (runtime-spec config-linux.md, "Allowed Device list").
+struct DeviceRule {
+  bool allow = false;
+  char type = 'a';  // 'a', 'b', 'c'
+  int64_t major = -1, minor = -1;  // -1: all
+  std::string access = "rwm";
+};
+
+struct CgroupUsage {
+  uint64_t cpu_usage_ns = 0;
+  uint64_t memory_usage_bytes = 0, memory_working_set_bytes = 0, memory_rss_bytes = 0;
+  uint64_t memory_limit_bytes = 0;  // 0: none
+  uint64_t memory_page_faults = 0, memory_major_page_faults = 0;
+  uint64_t swap_usage_bytes = 0, swap_limit_bytes = 0;
+  uint64_t process_count = 0;
+};
+
+// How a process gets into the cgroup. All paths are absolute paths of the host.
+struct CgroupJoin {
+  // v2: the directory, for CLONE_INTO_CGROUP. Empty on v1.
+  std::string directory;
+  // v1: the `tasks` file of every hierarchy. The child writes "0" into each while it has one thread:
+  // moving oneself needs no lock on all threads of the machine, while writing somebody's pid into
+  // cgroup.procs waits for an RCU grace period (6 ms measured, kernel 6.18).
+  std::vector<std::string> tasks_files;
+  // Holds the count of OOM kills: "oom_kill N" in v2's memory.events and v1's memory.oom_control.
+  // Empty if there is no memory controller.
+  std::string oom_file;
+  // Below it execs make a cgroup of their own, so that they can be killed with all their children:
+  // v2 the directory, v1 the one in the pids hierarchy (else any other).
+  std::string exec_parent;
+};
+
+// `path` is the container's cgroup as in runtime-spec cgroupsPath: "/kubepods/burstable/podX/<id>".
+// Every method is idempotent; errors name the file and the value. Thread-safe.
+class CgroupDriver {
+ public:
+  virtual ~CgroupDriver() = default;
+  virtual CgroupVersion version() const = 0;
+
+  // Checks a pod's cgroup_parent: absolute, no "..", no empty parts. InvalidArgument.
+  virtual Status CheckParent(const std::string& parent) const = 0;
+  // Makes it with its parents and sets limits and devices. On failure nothing is left of it.
+  virtual Status Create(const std::string& path, const LinuxResources& resources,
+                        const std::vector<DeviceRule>& devices) = 0;
+  virtual CgroupJoin Join(const std::string& path) const = 0;
+  // All or nothing: on failure the former values are back.
+  virtual Status Update(const std::string& path, const LinuxResources& resources) = 0;
+  virtual Result<CgroupUsage> Usage(const std::string& path) const = 0;
+  // SIGKILL to every process in it and below.
+  virtual Status Kill(const std::string& path) = 0;
+  // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a second.
+  virtual Status Remove(const std::string& path) = 0;
+  // Paths of cgroups below `parent` (for the sweep after a restart).
+  virtual Result<std::vector<std::string>> List(const std::string& parent) const = 0;
+};
+
+// InvalidArgument names the field: negative limits, cpuset syntax, period and quota ranges...
+Status CheckResources(const LinuxResources& resources);
+
+// The cgroupfs driver for what is mounted below `mount_root`: "/sys/fs/cgroup" on a real machine, a
+// fixture in tests.
+Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(const std::string& mount_root = "/sys/fs/cgroup");
+
+}  // namespace berth::runtime

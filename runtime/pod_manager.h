@@ -1,0 +1,41 @@
+// RunPodSandbox, StopPodSandbox, RemovePodSandbox and what is known of pods.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "base/result.h"
+#include "runtime/types.h"
+
+namespace berth::runtime {
+
+class Core;  // runtime/core.h: what the managers share
+
+// Thread-safe.
+class PodManager {
+ public:
+  explicit PodManager(Core& core);
+
+  // A second call for the same metadata (name, namespace, uid, attempt) joins the first, or returns
+  // the pod that it made while that is ready. On failure nothing is left: no namespace, address, file
+  // or record.
+  Result<std::string> Run(const Context& context, const PodConfig& config,
+                          const std::string& runtime_handler);
+  // Stops the containers, takes the network down. Ok for a pod that does not exist or is stopped.
+  Status Stop(const Context& context, const std::string& id);
+  // Stops it if need be, removes its containers. Ok for a pod that does not exist.
+  Status Remove(const Context& context, const std::string& id);
+
+  // `id` may be a prefix that fits one pod. NotFound.
+  Result<Pod> Get(const std::string& id);
+  std::vector<Pod> List(const PodFilter& filter);
+  // The pod's OCI-level details as JSON text, for verbose status.
+  Result<std::string> Info(const std::string& id);
+
+ private:
+  Core& core_;
+};
+
+}  // namespace berth::runtime

@@ -1,0 +1,77 @@
+// The contract of a snapshotter: keeps unpacked layers, and makes root filesystems out of them.
+//
+// A layer is identified by its diffID ("sha256:<64 hex>", OCI image-spec config.md) and needs no
+// parent to be unpacked. A snapshot is the writable layer of one container, named by the container's
+// id. Nothing is ever mounted in the daemon's own mount namespace: Mount() returns a detached mount.
+//
+// Thread-safe. Blocks on disk only. Every method is idempotent. snapshotter/contract_test.cc is what
+// every implementation passes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace berth::snapshotter {
+
+struct Usage {
+  uint64_t bytes = 0;   // on disk, as du counts
+  uint64_t inodes = 0;
+};
+
+// A layer that is being written. Its destructor removes it unless it was committed.
+class StagedLayer {
+ public:
+  virtual ~StagedLayer() = default;
+  // The empty directory that becomes the layer's root; borrowed.
+  virtual int dir() const = 0;
+  // Marks a directory of the layer as opaque (image-spec layer.md, "Opaque Whiteout"). `path` is
+  // relative and comes from the unpack worker: it is walked without following symlinks.
+  virtual Status SetOpaque(const std::string& path) = 0;
+};
+
+struct SnapshotOptions {
+  std::vector<std::string> layers;  // diffIDs, the lowest first; at most 500
+};
+
+struct MountOptions {
+  bool read_only = false;
+};
+
+class Snapshotter {
+ public:
+  virtual ~Snapshotter() = default;
+
+  virtual Result<std::unique_ptr<StagedLayer>> Stage(const std::string& diff_id) = 0;
+  // The layer exists from here on. Usable at once and durable soon after: until the data has reached
+  // the disk it is marked with this boot's id, and a layer with another boot's mark is dropped when
+  // the store is opened. Committing a layer that exists drops the new one and is fine.
+  virtual Status Commit(std::unique_ptr<StagedLayer> staged, Usage usage) = 0;
+  virtual bool HasLayer(const std::string& diff_id) = 0;
+  // NotFound if there is none.
+  virtual Result<Usage> LayerUsage(const std::string& diff_id) = 0;
+  virtual Result<std::vector<std::string>> ListLayers() = 0;
+  // The caller knows that no image and no snapshot uses it.
+  virtual Status RemoveLayer(const std::string& diff_id) = 0;
+
+  // NotFound names the missing layer.
+  virtual Status CreateSnapshot(const std::string& id, const SnapshotOptions& options) = 0;
+  // A detached mount (fsmount(2)) of the root filesystem; the caller attaches it with move_mount(2)
+  // in the container's mount namespace, and it is gone with the last reference.
+  virtual Result<UniqueFd> Mount(const std::string& id, const MountOptions& options) = 0;
+  // The writable layer alone.
+  virtual Result<Usage> SnapshotUsage(const std::string& id) = 0;
+  virtual Result<std::vector<std::string>> ListSnapshots() = 0;
+  virtual Status RemoveSnapshot(const std::string& id) = 0;
+
+  // What all layers and snapshots take on disk (layers from their recorded sizes, without a walk),
+  // and the directory they are in.
+  virtual Result<Usage> TotalUsage() = 0;
+  virtual const std::string& root() const = 0;
+};
+
+}  // namespace berth::snapshotter
