@@ -1,0 +1,47 @@
+// The runtime as cri/ and daemon/ see it: owns the managers and everything that they share.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/event_loop.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "image/image_store.h"
+#include "runtime/cgroup.h"
+#include "runtime/cni.h"
+#include "runtime/container_manager.h"
+#include "runtime/exec_manager.h"
+#include "runtime/pod_manager.h"
+#include "runtime/stats.h"
+#include "snapshotter/snapshotter.h"
+
+namespace berth::runtime {
+
+class Runtime {
+ public:
+  // Opens meta.db, finds what a former daemon left and finishes or undoes it (docs/RECOVERY.md); it
+  // returns when every pod and container has its true state. All arguments must outlive it.
+  static Result<std::unique_ptr<Runtime>> Open(const config::Config& config, EventLoop& loop,
+                                               snapshotter::Snapshotter& snapshotter,
+                                               image::ImageStore& images);
+  // Leaves every container running.
+  ~Runtime();
+
+  PodManager& pods();
+  ContainerManager& containers();
+  ExecManager& execs();
+  StatsCollector& stats();
+  CgroupDriver& cgroups();
+  Cni& cni();
+
+ private:
+  explicit Runtime(std::unique_ptr<Core> core);
+  std::unique_ptr<Core> core_;
+  PodManager pods_;
+  ContainerManager containers_;
+  ExecManager execs_;
+  StatsCollector stats_;
+};
+
+}  // namespace berth::runtime
