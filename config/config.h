@@ -1,4 +1,5 @@
-// berthd's configuration: TOML, one main file and conf.d drop-ins. docs/CONFIGURATION.md lists the keys.
+// berthd's configuration: TOML, one main file and conf.d drop-ins. docs/CONFIGURATION.md lists the
+// keys.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,9 @@ struct Registry {  // [registry."host:port"]
 };
 
 struct Config {
-  std::string root = "/var/lib/berth";  // images, layers, meta.db: survives a reboot
-  std::string state = "/run/berth";     // namespaces, sockets: a tmpfs, gone with a reboot
-  std::string listen = "/run/berth/berth.sock";
+  std::string root = "/var/lib/berth";           // images, layers, meta.db: survives a reboot
+  std::string state = "/run/berth";              // namespaces, sockets: a tmpfs, gone with a reboot
+  std::string listen = "/run/berth/berth.sock";  // a path; "unix://" in front of it is dropped
   int socket_gid = 0;
 
   struct Cni {
@@ -54,8 +55,15 @@ struct Config {
 };
 
 // Reads `path` (missing is fine unless `required`) and then every *.toml in `path`'s directory +
-// "/conf.d", in the order of their names. An error names file, line and key.
+// "/conf.d", in the order of their names; a later file wins key by key, and a list is replaced as a
+// whole. An error names file, line and key.
 Result<Config> Load(const std::string& path, bool required);
+
+// Sets one key ("cni.conf_dir") that is text or a number, with the same checks: for command lines.
+Status Set(Config& config, const std::string& key, const std::string& value);
+
+// All keys with their values, as JSON text. Holds no secrets.
+std::string ToJson(const Config& config);
 
 // The default configuration as a commented TOML file.
 std::string DefaultToml();

@@ -1,0 +1,147 @@
+#include "config/keys.h"
+
+#include "base/strings.h"
+
+namespace berth::config {
+
+namespace {
+
+Error Invalid(std::string what) {
+  return {Code::kInvalidArgument, std::move(what)};
+}
+
+Status CheckPath(std::string& text) {
+  if (text.empty() || text[0] != '/') {
+    return Invalid(StrCat("\"", Printable(text), "\" is not an absolute path"));
+  }
+  if (text.find('\0') != std::string::npos) return Invalid("the path has a NUL byte");
+  for (std::string_view part : Split(text, '/')) {
+    if (part == "..") return Invalid(StrCat("\"", Printable(text), "\" has a \"..\" in it"));
+  }
+  while (text.size() > 1 && text.back() == '/') text.pop_back();
+  return Ok();
+}
+
+Status CheckOptionalPath(std::string& text) {
+  return text.empty() ? Ok() : CheckPath(text);
+}
+
+Status CheckSocket(std::string& text) {
+  constexpr std::string_view kScheme = "unix://";
+  if (text.compare(0, kScheme.size(), kScheme) == 0) text.erase(0, kScheme.size());
+  RETURN_IF_ERROR(CheckPath(text));
+  if (text == "/") return Invalid("\"/\" is not a socket");
+  return Ok();
+}
+
+Status CheckCgroupDriver(std::string& text) {
+  if (text == "cgroupfs") return Ok();
+  return Invalid(
+      StrCat("\"", Printable(text), "\" is not a cgroup driver: cgroupfs is the only one"));
+}
+
+Status CheckImageName(std::string& text) {
+  return text.empty() ? Status(Invalid("an image name is empty")) : Ok();
+}
+
+}  // namespace
+
+std::vector<Key> KeysOf(Config& c) {
+  constexpr int64_t kHour = 3'600'000;
+  return {
+      {"root", &c.root, CheckPath},
+      {"state", &c.state, CheckPath},
+      {"listen", &c.listen, CheckSocket},
+      {"socket_gid", &c.socket_gid, nullptr, 0, INT32_MAX},
+      {"log_level", &c.log_level, nullptr, 0, 2},
+      {"cni.conf_dir", &c.cni.conf_dir, CheckPath},
+      {"cni.bin_dirs", &c.cni.bin_dirs, CheckPath},
+      {"cni.cache_dir", &c.cni.cache_dir, CheckOptionalPath},
+      {"cgroup.driver", &c.cgroup.driver, CheckCgroupDriver},
+      {"cgroup.default_parent", &c.cgroup.default_parent, CheckPath},
+      {"image.max_parallel_layers", &c.image.max_parallel_layers, nullptr, 1, 64},
+      {"image.stall_timeout_ms", &c.image.stall_timeout_ms, nullptr, 100, kHour},
+      {"image.pinned", &c.image.pinned, CheckImageName},
+      {"runtime.shim_path", &c.runtime.shim_path, CheckOptionalPath},
+      {"runtime.unpack_path", &c.runtime.unpack_path, CheckOptionalPath},
+      {"runtime.rlimit_nofile_soft", &c.runtime.rlimit_nofile_soft, nullptr, 64, 1 << 30},
+      {"runtime.rlimit_nofile_hard", &c.runtime.rlimit_nofile_hard, nullptr, 64, 1 << 30},
+      {"runtime.max_log_line_bytes", &c.runtime.max_log_line_bytes, nullptr, 256, 1 << 20},
+      {"runtime.cni_timeout_ms", &c.runtime.cni_timeout_ms, nullptr, 100, kHour},
+  };
+}
+
+std::vector<Key> KeysOf(Registry& registry) {
+  return {
+      {"plain_http", &registry.plain_http},
+      {"skip_verify", &registry.skip_verify},
+      {"ca_file", &registry.ca_file, CheckOptionalPath},
+  };
+}
+
+Status CheckRegistryName(const std::string& host) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+  if (host.empty() || host.size() > 260 || host.find_first_not_of(kAllowed) != std::string::npos) {
+    return Invalid(StrCat("\"", Printable(host), "\" is not a host or host:port"));
+  }
+  return Ok();
+}
+
+std::vector<Conflict> FindConflicts(const Config& config) {
+  std::vector<Conflict> conflicts;
+  if (config.runtime.rlimit_nofile_soft > config.runtime.rlimit_nofile_hard) {
+    conflicts.push_back({"runtime.rlimit_nofile_soft",
+                         StrCat(config.runtime.rlimit_nofile_soft, " is above rlimit_nofile_hard, ",
+                                config.runtime.rlimit_nofile_hard)});
+  }
+  if (config.root == config.state) {
+    conflicts.push_back({"state", StrCat(config.state,
+                                         " is root, too: one survives a reboot and "
+                                         "the other must not")});
+  }
+  if (config.root == "/") conflicts.push_back({"root", "\"/\" cannot be it"});
+  if (config.state == "/") conflicts.push_back({"state", "\"/\" cannot be it"});
+  for (const auto& [host, registry] : config.image.registries) {
+    std::string table = StrCat("registry.", host);
+    if (registry.plain_http && (registry.skip_verify || !registry.ca_file.empty())) {
+      conflicts.push_back(
+          {StrCat(table, ".plain_http"),
+           "there is no certificate to check with plain HTTP: leave skip_verify and "
+           "ca_file out"});
+    } else if (registry.skip_verify && !registry.ca_file.empty()) {
+      conflicts.push_back({StrCat(table, ".skip_verify"), "makes ca_file pointless: choose one"});
+    }
+  }
+  return conflicts;
+}
+
+Status AssignText(const Key& key, std::string text) {
+  if (key.check != nullptr) RETURN_IF_ERROR(key.check(text));
+  if (auto* one = std::get_if<std::string*>(&key.target)) {
+    **one = std::move(text);
+  } else if (auto* list = std::get_if<std::vector<std::string>*>(&key.target)) {
+    (*list)->push_back(std::move(text));
+  } else {
+    return Invalid("is not text");
+  }
+  return Ok();
+}
+
+Status AssignNumber(const Key& key, int64_t number) {
+  if (number < key.min || number > key.max) {
+    return Invalid(StrCat(number, " is not in the range ", key.min, " to ", key.max));
+  }
+  if (auto* small = std::get_if<int*>(&key.target)) {
+    **small = static_cast<int>(number);
+  } else if (auto* large = std::get_if<int64_t*>(&key.target)) {
+    **large = number;
+  } else if (auto* natural = std::get_if<uint64_t*>(&key.target)) {
+    **natural = static_cast<uint64_t>(number);
+  } else {
+    return Invalid("is not a number");
+  }
+  return Ok();
+}
+
+}  // namespace berth::config
