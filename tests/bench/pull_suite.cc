@@ -1,0 +1,62 @@
+// A large image, pulled and removed in turn.
+#include <unistd.h>
+
+#include "base/time.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/usage.h"
+
+namespace berth::bench {
+namespace {
+
+constexpr const char* kGroup = "Pull";
+
+Status PullOnce(Bench& bench, Target& target) {
+  RETURN_IF_ERROR(CheckInterrupted(bench));
+  // An image that an earlier run has left would make this a look-up.
+  RETURN_IF_ERROR(target.client->RemoveImage(bench.pull_image), target.name);
+  // Another round's dirty pages must not be written back on this one's time.
+  sync();
+  int64_t runtime_before = 0;
+  int64_t registry_before = 0;
+  if (!target.cgroup.empty()) {
+    ASSIGN_OR_RETURN(runtime_before, CgroupCpuNs(target.cgroup));
+  }
+  if (!bench.registry_cgroup.empty()) {
+    ASSIGN_OR_RETURN(registry_before, CgroupCpuNs(bench.registry_cgroup));
+  }
+  ASSIGN_OR_RETURN(int64_t machine_before, MachineBusyNs());
+  int64_t begin = MonotonicNs();
+  ASSIGN_OR_RETURN(std::string reference, target.client->PullImage(bench.pull_image), target.name);
+  int64_t end = MonotonicNs();
+
+  auto add = [&](const char* name, int64_t ns) {
+    bench.report->At(kGroup, name, "s", target.name).samples.Add(Ms(ns) / 1000);
+  };
+  add("wall", end - begin);
+  if (!target.cgroup.empty()) {
+    ASSIGN_OR_RETURN(int64_t after, CgroupCpuNs(target.cgroup));
+    add("CPU, runtime", after - runtime_before);
+  }
+  if (!bench.registry_cgroup.empty()) {
+    ASSIGN_OR_RETURN(int64_t after, CgroupCpuNs(bench.registry_cgroup));
+    add("CPU, registry", after - registry_before);
+  }
+  ASSIGN_OR_RETURN(int64_t machine_after, MachineBusyNs());
+  add("CPU, machine", machine_after - machine_before);
+  int64_t remove_begin = MonotonicNs();
+  RETURN_IF_ERROR(target.client->RemoveImage(bench.pull_image), target.name);
+  add("RemoveImage", MonotonicNs() - remove_begin);
+  SleepMs(bench.plan.settle_ms);
+  return Ok();
+}
+
+}  // namespace
+
+Status RunPullSuite(Bench& bench) {
+  for (int round = 0; round < bench.plan.pulls; ++round) {
+    for (Target& target : bench.targets) RETURN_IF_ERROR(PullOnce(bench, target));
+  }
+  return Ok();
+}
+
+}  // namespace berth::bench

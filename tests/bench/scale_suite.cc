@@ -1,0 +1,81 @@
+// Memory with idle pods, and lists of many.
+#include "base/time.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/usage.h"
+
+namespace berth::bench {
+namespace {
+
+double Mb(int64_t bytes) {
+  return static_cast<double>(bytes) / 1e6;
+}
+
+Status MeasureMemory(Bench& bench, Target& target, const std::set<pid_t>& before) {
+  const int pods = bench.plan.idle_pods;
+  SleepMs(bench.plan.memory_settle_ms);
+  ASSIGN_OR_RETURN(int64_t daemon, PssBytes(target.daemon_pid), target.name);
+  ASSIGN_OR_RETURN(std::set<pid_t> helpers, HelpersSince(before));
+  ASSIGN_OR_RETURN(int64_t helper_pss, PssBytes(helpers));
+  const char* group = "Memory (PSS)";
+  auto add = [&](const std::string& name, const char* unit, double value) {
+    bench.report->At(group, name, unit, target.name).samples.Add(value);
+  };
+  add("daemon, just started", "MB", Mb(target.idle_pss));
+  add(StrCat("daemon, ", pods, " pods"), "MB", Mb(daemon));
+  add("helper processes, per pod", "MB", Mb(helper_pss) / pods);
+  add("helpers and daemon's growth, per pod", "MB",
+      Mb(helper_pss + daemon - target.idle_pss) / pods);
+  add("number of helper processes, per pod", "", static_cast<double>(helpers.size()) / pods);
+  return Ok();
+}
+
+// Times one of the list calls, and checks that it shows the pods that are there.
+Status MeasureList(Bench& bench, Target& target, const char* name,
+                   Result<int> (CriClient::*list)()) {
+  const int pods = bench.plan.many_pods;
+  Cell& cell = bench.report->At(StrCat("Lists with ", pods, " pods"), name, "ms", target.name);
+  for (int i = 0; i < bench.plan.lists; ++i) {
+    RETURN_IF_ERROR(CheckInterrupted(bench));
+    int64_t begin = MonotonicNs();
+    Result<int> count = (target.client.get()->*list)();
+    int64_t end = MonotonicNs();
+    if (count.code() == Code::kUnimplemented) {
+      cell.note = "unimplemented";
+      return Ok();
+    }
+    if (!count.ok()) return std::move(count).error().Wrap(target.name);
+    if (*count < pods) {
+      return Error(Code::kInternal,
+                   StrCat(target.name, ": ", name, " shows ", *count, " of ", pods));
+    }
+    cell.samples.Add(Ms(end - begin));
+  }
+  return Ok();
+}
+
+Status MeasureTarget(Bench& bench, Target& target) {
+  const Plan& plan = bench.plan;
+  ASSIGN_OR_RETURN(std::set<pid_t> before, Processes());
+  ASSIGN_OR_RETURN(auto idle, PlanPods(bench, target, plan.idle_pods, false));
+  RETURN_IF_ERROR(BringUp(bench, target, idle, plan.at_once));
+  RETURN_IF_ERROR(MeasureMemory(bench, target, before));
+  ASSIGN_OR_RETURN(auto more, PlanPods(bench, target, plan.many_pods - plan.idle_pods, false));
+  RETURN_IF_ERROR(BringUp(bench, target, more, plan.at_once));
+  SleepMs(plan.settle_ms);
+  RETURN_IF_ERROR(MeasureList(bench, target, "ListPodSandbox", &CriClient::ListPodSandbox));
+  RETURN_IF_ERROR(MeasureList(bench, target, "ListContainers", &CriClient::ListContainers));
+  RETURN_IF_ERROR(MeasureList(bench, target, "ListContainerStats", &CriClient::ListContainerStats));
+  RETURN_IF_ERROR(
+      MeasureList(bench, target, "ListPodSandboxStats", &CriClient::ListPodSandboxStats));
+  RETURN_IF_ERROR(TakeDown(bench, target, more, plan.at_once));
+  return TakeDown(bench, target, idle, plan.at_once);
+}
+
+}  // namespace
+
+Status RunScaleSuite(Bench& bench) {
+  for (Target& target : bench.targets) RETURN_IF_ERROR(MeasureTarget(bench, target));
+  return Ok();
+}
+
+}  // namespace berth::bench
