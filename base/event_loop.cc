@@ -25,7 +25,9 @@ Result<std::unique_ptr<EventLoop>> EventLoop::Start() {
   return loop;
 }
 
-EventLoop::~EventLoop() { Stop(); }
+EventLoop::~EventLoop() {
+  Stop();
+}
 
 Result<EventLoop::WatchId> EventLoop::Watch(UniqueFd fd, std::function<void(int)> ready) {
   MutexLock lock(mutex_);
@@ -48,7 +50,9 @@ void EventLoop::Remove(WatchId id) {
   watched_.erase(it);
 }
 
-void EventLoop::Post(std::function<void()> task) { PostAfterMs(0, std::move(task)); }
+void EventLoop::Post(std::function<void()> task) {
+  PostAfterMs(0, std::move(task));
+}
 
 void EventLoop::PostAfterMs(int64_t delay_ms, std::function<void()> task) {
   {

@@ -23,11 +23,11 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
 
   using WatchId = uint64_t;
-  // Calls `ready` whenever the descriptor is readable or hung up. The loop owns the descriptor until
-  // Remove() closes it.
+  // Calls `ready` whenever the descriptor is readable or hung up. The loop owns the descriptor
+  // until Remove() closes it.
   Result<WatchId> Watch(UniqueFd fd, std::function<void(int fd)> ready);
-  // After it returns on the loop's thread the callback never runs again; called from another thread,
-  // one call that is already running may still finish.
+  // After it returns on the loop's thread the callback never runs again; called from another
+  // thread, one call that is already running may still finish.
   void Remove(WatchId id);
 
   // Runs the function on the loop's thread, once, as soon as possible or after a delay.

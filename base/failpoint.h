@@ -8,13 +8,26 @@ namespace berth {
 
 // Every failpoint, in the order in which a pod's life meets them. tests/crash walks this list.
 inline constexpr std::array<std::string_view, 20> kFailpoints = {
-    "run_pod.recorded",        "run_pod.namespaces",      "run_pod.network",
-    "run_pod.files",           "run_pod.ready",           "create_container.recorded",
-    "create_container.snapshot", "create_container.done", "start_container.recorded",
-    "start_container.cgroup",  "start_container.shim",    "start_container.launched",
-    "start_container.done",    "pull.begun",              "pull.layer_started",
-    "pull.layer_unpacked",     "pull.layer_committed",    "pull.image_recorded",
-    "remove_container.recorded", "remove_pod.recorded",
+    "run_pod.recorded",
+    "run_pod.namespaces",
+    "run_pod.network",
+    "run_pod.files",
+    "run_pod.ready",
+    "create_container.recorded",
+    "create_container.snapshot",
+    "create_container.done",
+    "start_container.recorded",
+    "start_container.cgroup",
+    "start_container.shim",
+    "start_container.launched",
+    "start_container.done",
+    "pull.begun",
+    "pull.layer_started",
+    "pull.layer_unpacked",
+    "pull.layer_committed",
+    "pull.image_recorded",
+    "remove_container.recorded",
+    "remove_pod.recorded",
 };
 
 consteval bool IsFailpoint(std::string_view name) {
@@ -38,6 +51,8 @@ struct FailpointName {
 };
 
 // Kills this process if the environment names this point; else costs one comparison.
-inline void Failpoint(FailpointName point) { failpoint_internal::Reach(point.name); }
+inline void Failpoint(FailpointName point) {
+  failpoint_internal::Reach(point.name);
+}
 
 }  // namespace berth

@@ -55,6 +55,8 @@ Result<std::string> ReadToEnd(int fd, size_t max_bytes) {
   }
 }
 
-std::string FdPath(int fd) { return StrCat("/proc/self/fd/", fd); }
+std::string FdPath(int fd) {
+  return StrCat("/proc/self/fd/", fd);
+}
 
 }  // namespace berth

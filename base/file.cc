@@ -40,7 +40,9 @@ Result<DirStream> OpenStream(UniqueFd fd) {
   return stream;
 }
 
-bool IsDotName(std::string_view name) { return name == "." || name == ".."; }
+bool IsDotName(std::string_view name) {
+  return name == "." || name == "..";
+}
 
 // Empties the directory of files; the first subdirectory it meets is returned by name, or "".
 Result<std::string> UnlinkFilesUntilDirectory(int dir) {
@@ -139,6 +141,7 @@ Status MakeDirs(const std::string& path, mode_t mode) {
     struct stat info {};
     if (stat(path.c_str(), &info) != 0) return ErrnoError(StrCat("stat ", path));
     if (!S_ISDIR(info.st_mode)) return ErrnoError(ENOTDIR, StrCat("mkdir ", path));
+    return Ok();
   }
   if (chmod(path.c_str(), mode) != 0) return ErrnoError(StrCat("chmod ", path));
   return Ok();

@@ -1,5 +1,6 @@
-// Files by directory descriptor. Paths that come from outside (a layer, a rootfs, a volume) are only
-// ever walked with OpenBeneath or OpenInRoot, which the kernel resolves in one step (openat2(2)).
+// Files by directory descriptor. Paths that come from outside (a layer, a rootfs, a volume) are
+// only ever walked with OpenBeneath or OpenInRoot, which the kernel resolves in one step
+// (openat2(2)).
 #pragma once
 
 #include <sys/stat.h>
@@ -37,13 +38,13 @@ enum class Durability { kNone, kFsync };
 Status AtomicWriteFileAt(int dir, const std::string& name, std::string_view data, mode_t mode,
                          Durability durability = Durability::kNone);
 
-// mkdir -p for a path of our own configuration; the last directory gets `mode`.
+// mkdir -p for a path of our own configuration; the last directory gets `mode` if it is made here.
 Status MakeDirs(const std::string& path, mode_t mode);
 // mkdir that is content with an existing directory.
 Status MakeDirAt(int dir, const std::string& name, mode_t mode);
 
-// Removes a tree by descriptors, without recursion (depth is bounded by memory for names only), never
-// leaving the file system it began on and following no symlink. A missing tree is fine.
+// Removes a tree by descriptors, without recursion (depth is bounded by memory for names only),
+// never leaving the file system it began on and following no symlink. A missing tree is fine.
 Status RemoveTreeAt(int dir, const std::string& name);
 
 // Calls `visit` with every name in the directory but "." and ".."; stops at the first failure.

@@ -54,7 +54,9 @@ Child& Child::operator=(Child&& other) noexcept {
   return *this;
 }
 
-Child::~Child() { KillAndReap(); }
+Child::~Child() {
+  KillAndReap();
+}
 
 Result<int> Child::Wait(const Context& context) {
   RETURN_IF_ERROR(context.Poll(pidfd_.get(), POLLIN, "wait for process"));
@@ -84,7 +86,8 @@ Result<Child> Spawn(const SpawnOptions& options) {
   std::vector<UniqueFd> lifted;
   const int lowest = static_cast<int>(options.child_fds.size());
   for (int fd : options.child_fds) {
-    UniqueFd copy(fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : fcntl(fd, F_DUPFD_CLOEXEC, lowest));
+    UniqueFd copy(fd < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC)
+                         : fcntl(fd, F_DUPFD_CLOEXEC, lowest));
     if (copy.ok() && copy.get() < lowest) {
       copy.Reset(fcntl(copy.get(), F_DUPFD_CLOEXEC, lowest));
     }

@@ -42,6 +42,8 @@ Error ErrnoError(int sys_errno, std::string_view what) {
           sys_errno};
 }
 
-Error ErrnoError(std::string_view what) { return ErrnoError(errno, what); }
+Error ErrnoError(std::string_view what) {
+  return ErrnoError(errno, what);
+}
 
 }  // namespace berth

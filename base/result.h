@@ -72,7 +72,8 @@ Error ErrnoError(std::string_view what);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  // NOLINTNEXTLINE(google-explicit-constructor): `return value;` and `return Error(...);` are the point.
+  // NOLINTNEXTLINE(google-explicit-constructor): `return value;` and `return Error(...);` are the
+  // point.
   Result(T value) : v_(std::in_place_index<0>, std::move(value)) {}
   // NOLINTNEXTLINE(google-explicit-constructor)
   Result(Error error) : v_(std::in_place_index<1>, std::move(error)) {}
@@ -112,7 +113,9 @@ class [[nodiscard]] Result<void> {
 };
 
 using Status = Result<void>;
-inline Status Ok() { return {}; }
+inline Status Ok() {
+  return {};
+}
 
 }  // namespace berth
 
@@ -121,17 +124,16 @@ inline Status Ok() { return {}; }
 
 // RETURN_IF_ERROR(expr) or RETURN_IF_ERROR(expr, "while doing ", thing): passes a failure on, with
 // the words (as for StrCat) in front of its message.
-#define RETURN_IF_ERROR(expr, ...)                                                           \
-  do {                                                                                       \
-    if (auto status_or_error_ = (expr); !status_or_error_.ok())                              \
+#define RETURN_IF_ERROR(expr, ...)                                                                \
+  do {                                                                                            \
+    if (auto status_or_error_ = (expr); !status_or_error_.ok())                                   \
       return std::move(status_or_error_).error() __VA_OPT__(.Wrap(::berth::StrCat(__VA_ARGS__))); \
   } while (0)
 
 // ASSIGN_OR_RETURN(auto x, expr) or ASSIGN_OR_RETURN(auto x, expr, "while doing ", thing).
 #define ASSIGN_OR_RETURN(lhs, expr, ...) \
   ASSIGN_OR_RETURN_INNER(BERTH_CONCAT(result_or_error_, __LINE__), lhs, expr, __VA_ARGS__)
-#define ASSIGN_OR_RETURN_INNER(tmp, lhs, expr, ...)                                        \
-  auto tmp = (expr);                                                                       \
-  if (!tmp.ok())                                                                           \
-    return std::move(tmp).error() __VA_OPT__(.Wrap(::berth::StrCat(__VA_ARGS__)));          \
+#define ASSIGN_OR_RETURN_INNER(tmp, lhs, expr, ...)                                             \
+  auto tmp = (expr);                                                                            \
+  if (!tmp.ok()) return std::move(tmp).error() __VA_OPT__(.Wrap(::berth::StrCat(__VA_ARGS__))); \
   lhs = std::move(tmp).value()

@@ -38,7 +38,8 @@ union ControlBuffer {
 Result<UniqueFd> ListenSeqpacket(int dir, const std::string& name) {
   ASSIGN_OR_RETURN(auto address, AddressOf(dir, name));
   ASSIGN_OR_RETURN(auto fd, NewSocket());
-  if (unlinkat(dir, name.c_str(), 0) != 0 && errno != ENOENT) return ErrnoError(StrCat("unlink ", name));
+  if (unlinkat(dir, name.c_str(), 0) != 0 && errno != ENOENT)
+    return ErrnoError(StrCat("unlink ", name));
   // The mode of a new socket file is taken from the socket's own inode; no other moment is open.
   if (fchmod(fd.get(), 0600) != 0) return ErrnoError("fchmod");
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
@@ -89,7 +90,15 @@ Status SendPacket(int socket, std::string_view bytes, const std::vector<int>& fd
 
 Result<Packet> ReceivePacket(int socket) {
   Packet packet;
-  packet.bytes.resize(kMaxPacketBytes);
+  // Asks for the length first, so that a short message costs no large buffer.
+  ssize_t length = 0;
+  while ((length = recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC)) < 0) {
+    if (errno != EINTR) return ErrnoError("receive");
+  }
+  if (static_cast<size_t>(length) > kMaxPacketBytes) {
+    return Error(Code::kResourceExhausted, "received packet too large");
+  }
+  packet.bytes.resize(static_cast<size_t>(length));
   iovec io{packet.bytes.data(), packet.bytes.size()};
   ControlBuffer control{};
   msghdr message{};
@@ -115,7 +124,6 @@ Result<Packet> ReceivePacket(int socket) {
     return Error(Code::kResourceExhausted, "received packet too large");
   }
   packet.bytes.resize(static_cast<size_t>(n));
-  packet.bytes.shrink_to_fit();
   return packet;
 }
 

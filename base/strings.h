@@ -12,10 +12,11 @@
 namespace berth {
 
 namespace strings_internal {
-inline std::string_view Piece(std::string_view s, char*) { return s; }
+inline std::string_view Piece(std::string_view s, char*) {
+  return s;
+}
 template <typename T>
-  requires std::is_integral_v<T>
-std::string_view Piece(T number, char* buffer) {
+requires std::is_integral_v<T> std::string_view Piece(T number, char* buffer) {
   if constexpr (std::is_same_v<T, char>) {
     *buffer = number;
     return {buffer, 1};

@@ -13,8 +13,12 @@ inline int64_t ClockNs(clockid_t clock) {
   return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 // Wall clock, for what users see.
-inline int64_t WallNs() { return ClockNs(CLOCK_REALTIME); }
+inline int64_t WallNs() {
+  return ClockNs(CLOCK_REALTIME);
+}
 // Monotonic clock, for durations and deadlines.
-inline int64_t MonotonicNs() { return ClockNs(CLOCK_MONOTONIC); }
+inline int64_t MonotonicNs() {
+  return ClockNs(CLOCK_MONOTONIC);
+}
 
 }  // namespace berth

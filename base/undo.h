@@ -9,8 +9,8 @@
 
 namespace berth {
 
-// Register a step right after each effect; call Commit() once the whole has succeeded. Otherwise the
-// steps run in reverse: in Run(), which tells what could not be undone, or in the destructor.
+// Register a step right after each effect; call Commit() once the whole has succeeded. Otherwise
+// the steps run in reverse: in Run(), which tells what could not be undone, or in the destructor.
 class UndoStack {
  public:
   UndoStack() = default;

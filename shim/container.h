@@ -1,0 +1,73 @@
+// One container's first process: from its launch to the durable record of its exit.
+//
+//   kNew --Launch--> kRunning --init reaped--> kDraining --output at its end--> kExited
+//
+// Draining comes first so that the last byte of output is in the log before anyone learns of the
+// exit.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "shim/cri_log.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+class Container {
+ public:
+  enum class Phase { kNew, kRunning, kDraining, kExited };
+
+  // `state_dir` is borrowed and outlives this.
+  explicit Container(int state_dir) : state_dir_(state_dir) {}
+
+  // Reads the plan from the state directory and starts the process. On failure the phase stays
+  // kNew.
+  Status Launch(UniqueFd rootfs);
+
+  Phase phase() const { return phase_; }
+  pid_t init_pid() const { return state_.pid; }
+  int init_pidfd() const { return init_pidfd_.get(); }
+  const wire::State& state() const { return state_; }
+
+  // Output descriptors to wait for; -1 once at their end.
+  int out_fd() const { return streams_[0].fd.get(); }
+  int err_fd() const { return streams_[1].fd.get(); }
+  // Moves what is there into the log.
+  void ReadOutput(int fd);
+
+  // The init process has been reaped.
+  void OnInitExit(int wait_status);
+  // Milliseconds until draining is given up, -1 outside of draining. Output held open by a process
+  // beyond our reach must not keep the exit from being known.
+  int DrainTimeoutMs() const;
+  // Moves from kDraining to kExited when it is time, and writes the exit record. True if it did.
+  bool FinishIfDrained();
+
+  Status ReopenLog();
+  Status Signal(int number);
+
+ private:
+  struct Output {
+    UniqueFd fd;
+    CriLog::Stream log;
+  };
+  bool OutOfMemoryKilled() const;
+
+  int state_dir_;
+  Phase phase_ = Phase::kNew;
+  wire::State state_;
+  UniqueFd init_pidfd_;
+  UniqueFd stdin_;  // the write end, kept so that a reading container does not see an end of file
+  Output streams_[2] = {{UniqueFd(), CriLog::Stream("stdout")},
+                        {UniqueFd(), CriLog::Stream("stderr")}};
+  std::optional<CriLog> log_;
+  int64_t drain_deadline_ns_ = 0;
+  std::string oom_file_;
+  std::string kill_directory_;  // empty if the kernel kills the others with the PID namespace
+};
+
+}  // namespace berth::shim

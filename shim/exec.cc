@@ -1,0 +1,95 @@
+#include "shim/exec.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "shim/launch.h"
+
+namespace berth::shim {
+
+namespace {
+
+constexpr size_t kMaxPlanBytes = 32 << 20;
+
+// A container may have filled its process limit's cgroup with names; one taken is one of ours that
+// a left-behind process keeps busy.
+Result<std::string> MakeExecCgroup(const std::string& parent, int number) {
+  if (parent.empty()) return std::string();
+  std::string path = StrCat(parent, "/exec-", number);
+  if (mkdir(path.c_str(), 0755) != 0) return ErrnoError(StrCat("mkdir ", path));
+  return path;
+}
+
+// False once no process is there.
+bool KillOnce(const std::string& directory) {
+  if (WriteFile(directory + "/cgroup.kill", "1").ok()) return false;
+  auto procs = ReadFile(directory + "/cgroup.procs");
+  if (!procs.ok()) return false;
+  bool any = false;
+  for (std::string_view line : Split(*procs, '\n')) {
+    auto pid = ParseNumber<pid_t>(line);
+    // 0 stands for a process of another PID namespace's ancestor: not one of the container's.
+    if (!pid || *pid <= 1) continue;
+    any = true;
+    kill(*pid, SIGKILL);
+  }
+  return any;
+}
+
+}  // namespace
+
+void KillCgroup(const std::string& directory) {
+  for (int i = 0; i < 50; ++i) {
+    bool any = KillOnce(directory);
+    auto fd = Open(directory, O_RDONLY | O_DIRECTORY);
+    if (fd.ok()) {
+      (void)ForEachEntry(fd->get(), [&](const std::string& name) {
+        if (name.starts_with("exec-")) any = KillOnce(StrCat(directory, "/", name)) || any;
+        return Ok();
+      });
+    }
+    if (!any) return;
+    usleep(1000);
+  }
+}
+
+Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd,
+                              int number) {
+  ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir, wire::kPlanName, kMaxPlanBytes));
+  ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
+  wire::ProcessPlan& process = plan.process;
+  process.args = request.args;
+  process.env.insert(process.env.end(), request.env.begin(), request.env.end());
+  process.terminal = request.terminal;
+
+  ExecProcess exec;
+  ASSIGN_OR_RETURN(exec.cgroup, MakeExecCgroup(plan.cgroup.exec_parent, number));
+  ASSIGN_OR_RETURN(auto stdio, MakeStdio(request.terminal, /*keep_stdin_open=*/false));
+  auto launched = LaunchExec({process, plan.cgroup, exec.cgroup, init_pidfd, stdio.child});
+  if (!launched.ok()) {
+    ForgetExec(exec);
+    return std::move(launched).error();
+  }
+  exec.pid = launched->pid;
+  if (request.terminal) {
+    exec.streams.push_back(std::move(launched->terminal));
+  } else {
+    exec.streams.push_back(std::move(stdio.parent.out));
+    exec.streams.push_back(std::move(stdio.parent.err));
+  }
+  return exec;
+}
+
+void KillExec(const ExecProcess& exec) {
+  kill(exec.pid, SIGKILL);  // our child, not yet reaped: the number is its own
+  if (!exec.cgroup.empty()) KillCgroup(exec.cgroup);
+}
+
+void ForgetExec(const ExecProcess& exec) {
+  if (!exec.cgroup.empty()) (void)rmdir(exec.cgroup.c_str());
+}
+
+}  // namespace berth::shim

@@ -1,0 +1,36 @@
+// Processes that are run in the container beside its first one (ExecSync, later exec).
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "shim/stdio.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+struct ExecProcess {
+  pid_t pid = -1;
+  std::string cgroup;  // its own, so that it can be killed with all its children; may be empty
+  // What the daemon gets: the pipes' read ends, or the terminal's master alone.
+  std::vector<UniqueFd> streams;
+};
+
+// Starts it with the container's plan, read again from the state directory: the shim keeps no copy
+// (environments are large, idle shims are many). `number` names its cgroup.
+Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number);
+
+// SIGKILL for the process and everything it has started.
+void KillExec(const ExecProcess& exec);
+// Removes its cgroup, unless a process that it left behind still lives there.
+void ForgetExec(const ExecProcess& exec);
+
+// SIGKILL for every process in the cgroup directory and those below: cgroup.kill where there is
+// one, else by pid until none is left (bounded: a process in the D state stays).
+void KillCgroup(const std::string& directory);
+
+}  // namespace berth::shim

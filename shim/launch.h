@@ -1,0 +1,44 @@
+// The parent's side of starting a process of the container: clone, hand over, wait for its exec.
+//
+//   shim                                   child
+//   open cgroup, namespaces, bind sources
+//   clone3 ------------------------------> joins, mounts, pivots, drops privileges (…InChild)
+//   reads the sync socket <--------------- terminal's master (one packet with a descriptor), if any
+//                         <--------------- wire::Failure: it could not; it ends with 127
+//   end of file: exec has succeeded (the socket is close-on-exec)
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "shim/stdio.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+struct Process {
+  pid_t pid = -1;
+  UniqueFd terminal;  // the pty's master, if the plan asks for one
+};
+
+// What the container's first process needs beside its plan.
+struct InitInputs {
+  const wire::LaunchPlan& plan;
+  int rootfs;     // detached mount
+  int state_dir;  // the rootfs is attached on it, in the child's mount namespace only
+  const ChildStdio& stdio;
+};
+// On failure the child has been reaped and the error says what it could not do.
+Result<Process> LaunchInit(const InitInputs& inputs);
+
+struct ExecInputs {
+  const wire::ProcessPlan& process;
+  const wire::CgroupPlan& cgroup;
+  const std::string& exec_cgroup;  // made already; empty: none
+  int init_pidfd;                  // whose namespaces are joined
+  const ChildStdio& stdio;
+};
+Result<Process> LaunchExec(const ExecInputs& inputs);
+
+}  // namespace berth::shim

@@ -1,0 +1,315 @@
+#include "shim/rootfs_in_child.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <climits>
+#include <deque>
+
+#include "base/file.h"
+#include "shim/stdio.h"
+
+namespace berth::shim {
+
+namespace {
+
+using wire::LaunchPlan;
+using wire::MountKind;
+using wire::MountPlan;
+
+constexpr int kMaxSymlinks = 40;  // as the kernel's own limit, path_resolution(7)
+
+Status SetAttributes(int mount, uint64_t set, uint64_t propagation, bool recursive) {
+  if (set == 0 && propagation == 0) return Ok();
+  mount_attr attributes{};
+  attributes.attr_set = set;
+  attributes.propagation = propagation;
+  unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+  if (mount_setattr(mount, "", flags, &attributes, sizeof attributes) != 0) {
+    return ErrnoError("mount_setattr");
+  }
+  return Ok();
+}
+
+Status Attach(int mount, int target) {
+  if (move_mount(mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0) {
+    return ErrnoError("attach mount");
+  }
+  return Ok();
+}
+
+Result<UniqueFd> CloneMount(int at, bool recursive) {
+  UniqueFd copy(open_tree(
+      at, "",
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U)));
+  if (!copy.ok()) return ErrnoError("open_tree");
+  return copy;
+}
+
+Result<UniqueFd> NewFilesystem(const MountPlan& plan) {
+  UniqueFd context(fsopen(plan.fstype.c_str(), FSOPEN_CLOEXEC));
+  if (!context.ok()) return ErrnoError(StrCat("fsopen ", plan.fstype));
+  if (!plan.source.empty()) {
+    fsconfig(context.get(), FSCONFIG_SET_STRING, "source", plan.source.c_str(), 0);
+  }
+  for (const std::string& option : plan.options) {
+    size_t equals = option.find('=');
+    int failed =
+        equals == std::string::npos
+            ? fsconfig(context.get(), FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0)
+            : fsconfig(context.get(), FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
+                       option.substr(equals + 1).c_str(), 0);
+    if (failed != 0) return ErrnoError(StrCat("mount option ", Printable(option)));
+  }
+  if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+    return ErrnoError(StrCat("create ", plan.fstype));
+  }
+  UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(plan.attributes)));
+  if (!mount.ok()) return ErrnoError(StrCat("fsmount ", plan.fstype));
+  return mount;
+}
+
+Result<TargetKind> KindOf(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return ErrnoError("stat");
+  return S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
+}
+
+Status MountOne(int root, const MountPlan& plan, int bind_source) {
+  if (plan.kind == MountKind::kBind) {
+    ASSIGN_OR_RETURN(TargetKind kind, KindOf(bind_source));
+    ASSIGN_OR_RETURN(auto target, EnsureTarget(root, plan.destination, kind));
+    return Attach(bind_source, target.get());
+  }
+  ASSIGN_OR_RETURN(auto made, EnsureTarget(root, plan.destination, TargetKind::kDirectory));
+  // A symlink of the image must not move /proc or /sys elsewhere: what looks like the masked one
+  // would be another (CVE-2019-19921, CVE-2023-27561).
+  ASSIGN_OR_RETURN(auto target,
+                   OpenNoSymlinks(root, plan.destination.substr(1), O_PATH | O_DIRECTORY));
+  ASSIGN_OR_RETURN(auto mount, NewFilesystem(plan));
+  return Attach(mount.get(), target.get());
+}
+
+Status MakeDevice(int root, const wire::DevicePlan& device) {
+  size_t slash = device.path.rfind('/');
+  std::string name = device.path.substr(slash + 1);
+  ASSIGN_OR_RETURN(auto parent,
+                   EnsureTarget(root, device.path.substr(0, slash), TargetKind::kDirectory));
+  const dev_t number = makedev(device.major, device.minor);
+  if (mknodat(parent.get(), name.c_str(), device.mode, number) != 0) {
+    if (errno != EEXIST) return ErrnoError("mknod");
+    // There already, because the host's /dev is mounted here: fine if it is the same device.
+    struct stat info {};
+    if (fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError("stat");
+    const bool same = (info.st_mode & S_IFMT) == (device.mode & S_IFMT) && info.st_rdev == number;
+    return same ? Ok() : Status(ErrnoError(EEXIST, "another file is there"));
+  }
+  if ((device.uid != 0 || device.gid != 0) &&
+      fchownat(parent.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError("chown");
+  }
+  return Ok();
+}
+
+// The links that every program expects (runtime-spec config-linux.md, "Default Devices" and dev
+// symbolic links).
+Status LinkDevices(int root) {
+  auto dev = OpenNoSymlinks(root, "dev", O_PATH | O_DIRECTORY);
+  if (!dev.ok()) return Ok();  // an image without /dev, and no mount there: nothing to link
+  constexpr const char* kLinks[][2] = {{"/proc/self/fd", "fd"},
+                                       {"/proc/self/fd/0", "stdin"},
+                                       {"/proc/self/fd/1", "stdout"},
+                                       {"/proc/self/fd/2", "stderr"},
+                                       {"pts/ptmx", "ptmx"}};
+  for (const auto& link : kLinks) {
+    if (symlinkat(link[0], dev->get(), link[1]) != 0 && errno != EEXIST && errno != EROFS) {
+      return ErrnoError(StrCat("link /dev/", link[1]));
+    }
+  }
+  return Ok();
+}
+
+// /dev/null, checked to be the real one: it is what masked files are covered with (CVE-2025-31133).
+Result<UniqueFd> OpenNullDevice(int root) {
+  ASSIGN_OR_RETURN(auto null, OpenNoSymlinks(root, "dev/null", O_PATH));
+  struct stat info {};
+  if (fstat(null.get(), &info) != 0) return ErrnoError("stat /dev/null");
+  if (!S_ISCHR(info.st_mode) || info.st_rdev != makedev(1, 3)) {
+    return Error(Code::kFailedPrecondition, "/dev/null is not the null device");
+  }
+  return null;
+}
+
+Status MaskPaths(int root, const std::vector<std::string>& paths) {
+  UniqueFd empty;  // one empty, read-only tmpfs covers every masked directory
+  UniqueFd null;
+  for (const std::string& path : paths) {
+    auto target = OpenInRoot(root, path, O_PATH);
+    if (!target.ok()) {
+      if (target.error().sys_errno() == ENOENT || target.error().sys_errno() == ENOTDIR) continue;
+      return std::move(target).error();
+    }
+    ASSIGN_OR_RETURN(TargetKind kind, KindOf(target->get()));
+    UniqueFd& cover = kind == TargetKind::kDirectory ? empty : null;
+    if (!cover.ok() && kind == TargetKind::kDirectory) {
+      MountPlan tmpfs;
+      tmpfs.fstype = "tmpfs";
+      tmpfs.options = {"size=0k", "nr_inodes=2"};
+      tmpfs.attributes =
+          MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+      ASSIGN_OR_RETURN(empty, NewFilesystem(tmpfs));
+    } else if (!cover.ok()) {
+      ASSIGN_OR_RETURN(null, OpenNullDevice(root), "mask ", path);
+    }
+    ASSIGN_OR_RETURN(auto copy, CloneMount(cover.get(), false), "mask ", path);
+    RETURN_IF_ERROR(Attach(copy.get(), target->get()), "mask ", path);
+  }
+  return Ok();
+}
+
+Status MakeReadonly(int root, const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    auto target = OpenInRoot(root, path, O_PATH);
+    if (!target.ok()) {
+      if (target.error().sys_errno() == ENOENT || target.error().sys_errno() == ENOTDIR) continue;
+      return std::move(target).error();
+    }
+    ASSIGN_OR_RETURN(auto copy, CloneMount(target->get(), true), "make read-only ", path);
+    RETURN_IF_ERROR(SetAttributes(copy.get(), MOUNT_ATTR_RDONLY, 0, true), path);
+    RETURN_IF_ERROR(Attach(copy.get(), target->get()), "make read-only ", path);
+  }
+  return Ok();
+}
+
+Status BindConsole(int root, int slave) {
+  ASSIGN_OR_RETURN(auto target, EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");
+  ASSIGN_OR_RETURN(auto copy, CloneMount(slave, false), "console");
+  return Attach(copy.get(), target.get());
+}
+
+Status PivotInto(int root) {
+  if (fchdir(root) != 0) return ErrnoError("fchdir");
+  // The old root ends up mounted over the new one, and "." is then the old one (pivot_root(2)).
+  if (syscall(SYS_pivot_root, ".", ".") != 0) return ErrnoError("pivot_root");
+  if (umount2(".", MNT_DETACH) != 0) return ErrnoError("unmount old root");
+  if (chdir("/") != 0) return ErrnoError("chdir /");
+  return Ok();
+}
+
+// One step of EnsureTarget: `name` does not exist below `parent`. A dangling symlink is replaced by
+// what it points to at the head of `left`; anything else is created.
+Status CreateMissing(int parent, const std::string& name, TargetKind kind,
+                     std::deque<std::string>& left, std::string& done) {
+  char link[PATH_MAX];
+  ssize_t length = readlinkat(parent, name.c_str(), link, sizeof link);
+  if (length > 0) {
+    std::string_view to(link, static_cast<size_t>(length));
+    if (to.starts_with('/')) done.clear();
+    auto parts = Split(to, '/');
+    for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
+      if (!it->empty() && *it != ".") left.emplace_front(*it);
+    }
+    return Ok();
+  }
+  if (kind == TargetKind::kDirectory) {
+    if (mkdirat(parent, name.c_str(), 0755) != 0 && errno != EEXIST) return ErrnoError("mkdir");
+  } else {
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    ASSIGN_OR_RETURN(auto file, OpenAt(parent, name, flags, 0644));
+  }
+  done = StrCat(done, "/", name);
+  return Ok();
+}
+
+}  // namespace
+
+Result<UniqueFd> EnsureTarget(int root, const std::string& path, TargetKind kind) {
+  auto whole = OpenInRoot(root, path.empty() ? "/" : path, O_PATH);
+  if (whole.ok() || whole.error().sys_errno() != ENOENT) return whole;
+
+  std::deque<std::string> left;
+  for (std::string_view part : Split(path, '/')) {
+    if (!part.empty() && part != ".") left.emplace_back(part);
+  }
+  std::string done;  // exists; resolved inside the root whenever it is opened
+  for (int steps = 0; !left.empty(); ++steps) {
+    if (steps > PATH_MAX / 2 + kMaxSymlinks) return ErrnoError(ELOOP, Printable(path));
+    std::string name = std::move(left.front());
+    left.pop_front();
+    std::string candidate = StrCat(done, "/", name);
+    auto found = OpenInRoot(root, candidate, O_PATH);
+    if (found.ok()) {
+      done = std::move(candidate);
+      continue;
+    }
+    if (found.error().sys_errno() != ENOENT) return found;
+    ASSIGN_OR_RETURN(auto parent,
+                     OpenInRoot(root, done.empty() ? "/" : done, O_PATH | O_DIRECTORY));
+    TargetKind part_kind = left.empty() ? kind : TargetKind::kDirectory;
+    RETURN_IF_ERROR(CreateMissing(parent.get(), name, part_kind, left, done), "create ",
+                    Printable(path));
+  }
+  return OpenInRoot(root, done.empty() ? "/" : done, O_PATH);
+}
+
+Result<std::vector<UniqueFd>> OpenBindSources(const std::vector<MountPlan>& mounts) {
+  std::vector<UniqueFd> sources(mounts.size());
+  for (size_t i = 0; i < mounts.size(); ++i) {
+    const MountPlan& plan = mounts[i];
+    if (plan.kind != MountKind::kBind) continue;
+    sources[i].Reset(
+        open_tree(AT_FDCWD, plan.source.c_str(),
+                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (plan.recursive ? AT_RECURSIVE : 0U)));
+    if (!sources[i].ok()) {
+      return ErrnoError(
+          StrCat("mount ", Printable(plan.destination), ": host path ", Printable(plan.source)));
+    }
+    Status status = SetAttributes(sources[i].get(), 0, plan.propagation, true);
+    if (status.ok()) {
+      status = SetAttributes(sources[i].get(), plan.attributes, 0, plan.recursive_attributes);
+    }
+    RETURN_IF_ERROR(status, "mount ", Printable(plan.destination));
+  }
+  return sources;
+}
+
+Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs) {
+  const LaunchPlan& plan = inputs.plan;
+  const int root = inputs.rootfs;
+  // From here on nothing that is unmounted or mounted here can reach the host.
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return ErrnoError("make mounts private");
+  }
+  RETURN_IF_ERROR(Attach(root, inputs.state_dir), "root file system");
+  for (size_t i = 0; i < plan.mounts.size(); ++i) {
+    RETURN_IF_ERROR(MountOne(root, plan.mounts[i], inputs.bind_sources[i].get()), "mount ",
+                    Printable(plan.mounts[i].destination));
+  }
+  for (const wire::DevicePlan& device : plan.devices) {
+    RETURN_IF_ERROR(MakeDevice(root, device), "device ", Printable(device.path));
+  }
+  RETURN_IF_ERROR(LinkDevices(root));
+  UniqueFd terminal;
+  if (plan.process.terminal) {
+    ASSIGN_OR_RETURN(terminal, OpenTerminalInChild(root, inputs.sync_socket));
+    RETURN_IF_ERROR(BindConsole(root, terminal.get()));
+  }
+  auto cwd = EnsureTarget(root, plan.process.cwd, TargetKind::kDirectory);
+  if (!cwd.ok() && cwd.error().sys_errno() != EROFS) {
+    return std::move(cwd).error().Wrap("working directory").WithCode(Code::kInvalidArgument);
+  }
+  if (plan.root_readonly) {
+    RETURN_IF_ERROR(SetAttributes(root, MOUNT_ATTR_RDONLY, 0, false), "read-only root");
+  }
+  RETURN_IF_ERROR(MakeReadonly(root, plan.readonly_paths));
+  RETURN_IF_ERROR(MaskPaths(root, plan.masked_paths));
+  RETURN_IF_ERROR(PivotInto(root));
+  return terminal;
+}
+
+}  // namespace berth::shim

@@ -1,0 +1,36 @@
+// The container's file system tree, built in the child's new mount namespace. Every path is
+// resolved inside the root by openat2 and used as a descriptor from then on; mounts are made
+// detached and moved onto the descriptor, so no path is walked twice.
+#pragma once
+
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+// Opens the source of every bind mount as a detached copy. Runs in the shim, in the host's mount
+// namespace, where the sources' propagation peers are. The result has one entry per mount of the
+// plan, empty for those that are not binds. An error names the host path.
+Result<std::vector<UniqueFd>> OpenBindSources(const std::vector<wire::MountPlan>& mounts);
+
+struct RootInputs {
+  const wire::LaunchPlan& plan;
+  const std::vector<UniqueFd>& bind_sources;
+  int rootfs;       // detached mount
+  int state_dir;    // where it is attached
+  int sync_socket;  // for the terminal
+};
+// Mounts everything, makes devices, masks paths, opens the terminal (returned, if the plan has
+// one), creates the working directory where it is missing, and makes it all the root.
+Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs);
+
+// The directory or file `path` inside `root`, created with its parents (directories 0755, a file
+// 0644) where missing; symlinks, dangling ones too, are followed inside the root. Exposed for its
+// test.
+enum class TargetKind { kDirectory, kFile };
+Result<UniqueFd> EnsureTarget(int root, const std::string& path, TargetKind kind);
+
+}  // namespace berth::shim

@@ -1,0 +1,200 @@
+#include "shim/server.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/time.h"
+
+namespace berth::shim {
+
+namespace {
+
+constexpr size_t kMaxConnections = 256;
+
+template <typename T>
+void Send(int socket, wire::Type type, const T& body, const std::vector<int>& fds = {}) {
+  // A peer that is gone shows as a hang-up in the next poll.
+  (void)SendPacket(socket, wire::Pack(type, body), fds);
+}
+
+}  // namespace
+
+Server::Server(UniqueFd listener, UniqueFd signals, UniqueFd state_dir)
+    : listener_(std::move(listener)),
+      signals_(std::move(signals)),
+      state_dir_(std::move(state_dir)),
+      container_(state_dir_.get()) {}
+
+void Server::Run() {
+  while (!done_) WaitOnce();
+}
+
+void Server::WaitOnce() {
+  std::vector<pollfd> fds = {
+      {signals_.get(), POLLIN, 0},
+      {connections_.size() < kMaxConnections ? listener_.get() : -1, POLLIN, 0},
+      {container_.out_fd(), POLLIN, 0},
+      {container_.err_fd(), POLLIN, 0},
+  };
+  const size_t first = fds.size();
+  for (const Connection& connection : connections_)
+    fds.push_back({connection.socket.get(), POLLIN, 0});
+  if (poll(fds.data(), fds.size(), container_.DrainTimeoutMs()) < 0) return;
+
+  for (size_t i = 0; i < connections_.size(); ++i) {
+    if (fds[first + i].revents != 0) Serve(connections_[i]);
+  }
+  if (fds[2].revents != 0) container_.ReadOutput(fds[2].fd);
+  if (fds[3].revents != 0) container_.ReadOutput(fds[3].fd);
+  if (fds[0].revents != 0) ReapChildren();
+  if (container_.FinishIfDrained()) PublishExit();
+  std::erase_if(connections_, [](const Connection& connection) { return connection.closing; });
+  if (fds[1].revents != 0) Accept();
+}
+
+void Server::Accept() {
+  auto socket = AcceptSocket(listener_.get());
+  if (!socket.ok()) return;
+  auto peer = PeerOf(socket->get());
+  if (!peer.ok() || peer->uid != 0) return;
+  Connection connection;
+  connection.socket = std::move(*socket);
+  connections_.push_back(std::move(connection));
+}
+
+void Server::ReapChildren() {
+  signalfd_siginfo info{};
+  (void)!read(signals_.get(), &info, sizeof info);
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+    if (pid == container_.init_pid()) {
+      container_.OnInitExit(status);
+      continue;
+    }
+    auto exec = std::find_if(execs_.begin(), execs_.end(),
+                             [pid](const auto& entry) { return entry.second.pid == pid; });
+    if (exec == execs_.end()) continue;  // an orphan of the container that came to us as subreaper
+    wire::ExitStatus exit;
+    exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    exit.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    exit.finished_at_ns = WallNs();
+    ForgetExec(exec->second);
+    for (Connection& connection : connections_) {
+      if (connection.exec != exec->first) continue;
+      connection.exec = 0;
+      Send(connection.socket.get(), wire::Type::kExecExited, exit);
+    }
+    execs_.erase(exec);
+  }
+}
+
+void Server::Serve(Connection& connection) {
+  auto packet = ReceivePacket(connection.socket.get());
+  if (!packet.ok() || packet->bytes.empty()) {
+    Close(connection);
+    return;
+  }
+  auto message = wire::Unpack(packet->bytes);
+  if (!message.ok()) {
+    Answer(connection, std::move(message).error());
+    return;
+  }
+  Handle(connection, *message, *packet);
+}
+
+void Server::Handle(Connection& connection, const wire::Unpacked& message, Packet& packet) {
+  switch (message.type) {
+    case wire::Type::kLaunch:
+      return Launch(connection, packet);
+    case wire::Type::kWatch:
+      return Watch(connection);
+    case wire::Type::kSignal: {
+      auto signal = wire::Decode<wire::Signal>(message.body);
+      return Answer(connection, signal.ok() ? container_.Signal(signal->number)
+                                            : Status(std::move(signal).error()));
+    }
+    case wire::Type::kReopenLog:
+      return Answer(connection, container_.ReopenLog());
+    case wire::Type::kExec:
+      return Exec(connection, message.body);
+    case wire::Type::kAcknowledge:
+      done_ = container_.phase() == Container::Phase::kExited;
+      return;
+    default:
+      return Answer(connection, Error(Code::kInvalidArgument, "not a request to a shim"));
+  }
+}
+
+void Server::Launch(Connection& connection, Packet& packet) {
+  if (container_.phase() != Container::Phase::kNew) {
+    return Answer(connection, Error(Code::kFailedPrecondition, "launched already"));
+  }
+  if (packet.fds.size() != 1) {
+    return Answer(connection, Error(Code::kInvalidArgument, "launch without a root file system"));
+  }
+  Status status = container_.Launch(std::move(packet.fds[0]));
+  if (!status.ok()) {
+    Answer(connection, status);
+    done_ = true;
+    return;
+  }
+  connection.watching = true;
+  Send(connection.socket.get(), wire::Type::kLaunched, container_.state());
+}
+
+void Server::Watch(Connection& connection) {
+  connection.watching = true;
+  Send(connection.socket.get(), wire::Type::kState, container_.state());
+}
+
+void Server::Exec(Connection& connection, std::string_view body) {
+  auto request = wire::Decode<wire::Exec>(body);
+  if (!request.ok()) return Answer(connection, std::move(request).error());
+  if (container_.phase() != Container::Phase::kRunning) {
+    return Answer(connection, Error(Code::kFailedPrecondition, "container is not running"));
+  }
+  const int number = next_exec_++;
+  auto exec = StartExec(*request, state_dir_.get(), container_.init_pidfd(), number);
+  if (!exec.ok()) return Answer(connection, std::move(exec).error());
+  wire::State state;
+  state.pid = exec->pid;
+  std::vector<int> fds;
+  for (const UniqueFd& stream : exec->streams) fds.push_back(stream.get());
+  Send(connection.socket.get(), wire::Type::kExecStarted, state, fds);
+  exec->streams.clear();
+  connection.exec = number;
+  execs_.emplace(number, std::move(*exec));
+  malloc_trim(0);
+}
+
+void Server::Close(Connection& connection) {
+  connection.closing = true;
+  auto exec = execs_.find(connection.exec);
+  // Nobody waits for it any more: the caller gave up or its time is over.
+  if (exec != execs_.end()) KillExec(exec->second);
+  // Without a launch there is nothing to stay for.
+  if (container_.phase() == Container::Phase::kNew) done_ = true;
+}
+
+void Server::Answer(Connection& connection, const Status& status) {
+  if (status.ok()) {
+    (void)SendPacket(connection.socket.get(), wire::Pack(wire::Type::kDone));
+  } else {
+    Send(connection.socket.get(), wire::Type::kFailed, wire::ToFailure(status.error()));
+  }
+}
+
+void Server::PublishExit() {
+  for (const Connection& connection : connections_) {
+    if (connection.watching)
+      Send(connection.socket.get(), wire::Type::kExited, container_.state().exit);
+  }
+}
+
+}  // namespace berth::shim

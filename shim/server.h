@@ -1,0 +1,54 @@
+// The shim's only thread: waits for the daemon's requests, the container's output and its
+// children's ends. Nothing in it blocks but the launch of a process.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "base/socket.h"
+#include "shim/container.h"
+#include "shim/exec.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+class Server {
+ public:
+  Server(UniqueFd listener, UniqueFd signals, UniqueFd state_dir);
+  // Returns when the container's exit is acknowledged, when its launch has failed, or when the
+  // daemon went away before it asked for a launch.
+  void Run();
+
+ private:
+  struct Connection {
+    UniqueFd socket;
+    bool watching = false;
+    bool closing = false;
+    int exec = 0;  // the number of its exec; 0: none
+  };
+
+  void WaitOnce();
+  void Accept();
+  void ReapChildren();
+  void Serve(Connection& connection);
+  void Handle(Connection& connection, const wire::Unpacked& message, Packet& packet);
+  void Launch(Connection& connection, Packet& packet);
+  void Watch(Connection& connection);
+  void Exec(Connection& connection, std::string_view body);
+  void Close(Connection& connection);
+  void Answer(Connection& connection, const Status& status);
+  void PublishExit();
+
+  UniqueFd listener_;
+  UniqueFd signals_;
+  UniqueFd state_dir_;
+  Container container_;
+  std::vector<Connection> connections_;
+  std::map<int, ExecProcess> execs_;
+  int next_exec_ = 1;
+  bool done_ = false;
+};
+
+}  // namespace berth::shim

@@ -1,0 +1,35 @@
+#include "shim/wire/messages.h"
+
+namespace berth::shim::wire {
+
+namespace {
+constexpr size_t kHeaderBytes = 4;
+}
+
+std::string Pack(Type type) {
+  return Encode(Header{kVersion, type});
+}
+
+Result<Unpacked> Unpack(std::string_view packet) {
+  if (packet.size() < kHeaderBytes) return Error(Code::kDataLoss, "shim message without a header");
+  ASSIGN_OR_RETURN(Header header, Decode<Header>(packet.substr(0, kHeaderBytes)));
+  if (header.version != kVersion) {
+    return Error(Code::kUnimplemented,
+                 StrCat("shim protocol version ", header.version, ", expected ", kVersion));
+  }
+  return Unpacked{header.type, packet.substr(kHeaderBytes)};
+}
+
+Failure ToFailure(const Error& error) {
+  return {static_cast<int32_t>(error.code()), error.sys_errno(), error.message()};
+}
+
+Error ToError(const Failure& failure) {
+  auto code = static_cast<Code>(failure.code);
+  if (failure.code <= 0 || failure.code > static_cast<int>(Code::kUnauthenticated)) {
+    code = Code::kInternal;
+  }
+  return {code, failure.message, failure.sys_errno};
+}
+
+}  // namespace berth::shim::wire
