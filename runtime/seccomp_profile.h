@@ -1,4 +1,5 @@
-// Seccomp filters: profiles in Docker's JSON format, compiled to BPF with libseccomp, once a profile.
+// Seccomp filters: profiles in Docker's JSON format, compiled to BPF with libseccomp, once a
+// profile.
 #pragma once
 
 #include <map>
@@ -25,8 +26,14 @@ class SeccompProfiles {
                                                    const std::vector<std::string>& capabilities);
 
  private:
+  struct Profile;  // parsed, with its filters by the capabilities that it refers to
+  std::shared_ptr<Profile> Find(const std::string& key) EXCLUDES(mutex_);
+  std::shared_ptr<Profile> Add(const std::string& key, std::shared_ptr<Profile> profile)
+      EXCLUDES(mutex_);
+
   Mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SeccompFilter>> compiled_ GUARDED_BY(mutex_);
+  // By "default", or by a localhost file's path and identity: an edited file is a new profile.
+  std::map<std::string, std::shared_ptr<Profile>> profiles_ GUARDED_BY(mutex_);
 };
 
 // The text of the built-in default profile (config/seccomp_default.json).
