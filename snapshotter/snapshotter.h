@@ -1,11 +1,12 @@
 // The contract of a snapshotter: keeps unpacked layers, and makes root filesystems out of them.
 //
 // A layer is identified by its diffID ("sha256:<64 hex>", OCI image-spec config.md) and needs no
-// parent to be unpacked. A snapshot is the writable layer of one container, named by the container's
-// id. Nothing is ever mounted in the daemon's own mount namespace: Mount() returns a detached mount.
+// parent to be unpacked. A snapshot is the writable layer of one container, named by the
+// container's id. Nothing is ever mounted in the daemon's own mount namespace: Mount() returns a
+// detached mount.
 //
-// Thread-safe. Blocks on disk only. Every method is idempotent. snapshotter/contract_test.cc is what
-// every implementation passes.
+// Thread-safe. Blocks on disk only. Every method is idempotent. snapshotter/contract_test.cc is
+// what every implementation passes.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@
 namespace berth::snapshotter {
 
 struct Usage {
-  uint64_t bytes = 0;   // on disk, as du counts
+  uint64_t bytes = 0;  // on disk, as du counts
   uint64_t inodes = 0;
 };
 
@@ -47,9 +48,9 @@ class Snapshotter {
   virtual ~Snapshotter() = default;
 
   virtual Result<std::unique_ptr<StagedLayer>> Stage(const std::string& diff_id) = 0;
-  // The layer exists from here on. Usable at once and durable soon after: until the data has reached
-  // the disk it is marked with this boot's id, and a layer with another boot's mark is dropped when
-  // the store is opened. Committing a layer that exists drops the new one and is fine.
+  // The layer exists from here on. Usable at once and durable soon after: until the data has
+  // reached the disk it is marked with this boot's id, and a layer with another boot's mark is
+  // dropped when the store is opened. Committing a layer that exists drops the new one and is fine.
   virtual Status Commit(std::unique_ptr<StagedLayer> staged, Usage usage) = 0;
   virtual bool HasLayer(const std::string& diff_id) = 0;
   // NotFound if there is none.

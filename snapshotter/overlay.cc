@@ -1,0 +1,390 @@
+#include "snapshotter/overlay.h"
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <map>
+#include <utility>
+
+#include "base/file.h"
+#include "snapshotter/background.h"
+#include "snapshotter/names.h"
+#include "snapshotter/overlay_mount.h"
+#include "snapshotter/overlay_store.h"
+#include "snapshotter/tree_usage.h"
+
+namespace berth::snapshotter {
+
+namespace {
+
+constexpr size_t kMaxLayers = 500;  // the kernel's own bound (OVL_MAX_STACK)
+constexpr size_t kMaxLayersFileBytes = kMaxLayers * 80;
+
+std::string SnapshotPath(const std::string& id) {
+  return StrCat("snapshots/", id);
+}
+
+class Overlay;
+
+class OverlayStaged : public StagedLayer {
+ public:
+  OverlayStaged(Overlay& owner, std::string hex, std::string path, UniqueFd dir)
+      : owner_(owner), hex_(std::move(hex)), path_(std::move(path)), dir_(std::move(dir)) {}
+  ~OverlayStaged() override;
+
+  int dir() const override { return dir_.get(); }
+
+  Status SetOpaque(const std::string& path) override {
+    if (path == "." || path.empty()) {
+      // Overlayfs merges the roots of all layers whatever their attributes are.
+      opaque_root_ = true;
+      return Ok();
+    }
+    ASSIGN_OR_RETURN(auto fd, OpenNoSymlinks(dir_.get(), path, O_RDONLY | O_DIRECTORY),
+                     "mark as opaque");
+    if (fsetxattr(fd.get(), "trusted.overlay.opaque", "y", 1, 0) != 0) {
+      return ErrnoError(StrCat("mark ", Printable(path), " as opaque"));
+    }
+    return Ok();
+  }
+
+ private:
+  friend class Overlay;
+  Overlay& owner_;
+  const std::string hex_;
+  std::string path_;  // empty once it is committed
+  UniqueFd dir_;
+  bool opaque_root_ = false;
+};
+
+class Overlay : public Snapshotter {
+ public:
+  Overlay(std::shared_ptr<OverlayStore> store, UniqueFd lock)
+      : lock_(std::move(lock)), store_(std::move(store)) {}
+
+  Status Load();
+
+  Result<std::unique_ptr<StagedLayer>> Stage(const std::string& diff_id) override;
+  Status Commit(std::unique_ptr<StagedLayer> staged, Usage usage) override;
+  bool HasLayer(const std::string& diff_id) override;
+  Result<Usage> LayerUsage(const std::string& diff_id) override;
+  Result<std::vector<std::string>> ListLayers() override;
+  Status RemoveLayer(const std::string& diff_id) override;
+
+  Status CreateSnapshot(const std::string& id, const SnapshotOptions& options) override;
+  Result<UniqueFd> Mount(const std::string& id, const MountOptions& options) override;
+  Result<Usage> SnapshotUsage(const std::string& id) override;
+  Result<std::vector<std::string>> ListSnapshots() override;
+  Status RemoveSnapshot(const std::string& id) override;
+
+  Result<Usage> TotalUsage() override;
+  const std::string& root() const override { return store_->root(); }
+
+  // Out of the way at once, deleted in the background.
+  Status Discard(const std::string& path);
+
+ private:
+  using Layers = std::vector<std::string>;  // hex, the lowest first
+
+  Status LoadSnapshot(const std::string& id);
+  Result<Layers> CheckLayers(const std::vector<std::string>& diff_ids);
+  Result<Layers> LayersOf(const std::string& id) EXCLUDES(mutex_);
+  Status StageSnapshot(const std::string& staged, const Layers& layers);
+  Result<OverlayPlan> PlanMount(const std::string& id, const MountOptions& options);
+  Result<UniqueFd> MountOnOldKernel(OverlayPlan plan);
+  Status ClearVolatileMark(const std::string& id);
+  void ScheduleSync();
+  void ScheduleEmptyTrash();
+
+  UniqueFd lock_;  // held as long as this object lives, and not by jobs that outlast it
+  const std::shared_ptr<OverlayStore> store_;
+  Mutex mutex_;
+  std::map<std::string, Layers> snapshots_ GUARDED_BY(mutex_);
+  const std::shared_ptr<std::atomic<bool>> sync_posted_ = std::make_shared<std::atomic<bool>>();
+  Background syncer_;
+  Background janitor_;
+};
+
+OverlayStaged::~OverlayStaged() {
+  if (path_.empty()) return;
+  Status status = owner_.Discard(path_);
+  if (!status.ok()) LOG(ERROR) << "discard layer " << hex_ << ": " << status.error().message();
+}
+
+Status Overlay::Load() {
+  ASSIGN_OR_RETURN(auto dir, OpenAt(store_->root_fd(), "snapshots", O_RDONLY | O_DIRECTORY));
+  RETURN_IF_ERROR(ForEachEntry(dir.get(), [&](const std::string& id) { return LoadSnapshot(id); }));
+  ScheduleEmptyTrash();
+  if (store_->HasUnsynced()) ScheduleSync();
+  return Ok();
+}
+
+Status Overlay::LoadSnapshot(const std::string& id) {
+  auto text =
+      ReadFileAt(store_->root_fd(), StrCat(SnapshotPath(id), "/layers"), kMaxLayersFileBytes);
+  // It is written before the snapshot gets its name: a power loss only can have taken it.
+  if (!text.ok() && text.code() == Code::kNotFound) return Discard(SnapshotPath(id));
+  if (!text.ok()) return std::move(text).error().Wrap(StrCat("snapshot ", id));
+  Layers layers;
+  for (std::string_view line : Split(*text, '\n')) {
+    if (line.empty()) continue;
+    if (!IsLayerHex(line)) return Discard(SnapshotPath(id));
+    layers.emplace_back(line);
+  }
+  MutexLock lock(mutex_);
+  snapshots_[id] = std::move(layers);
+  return Ok();
+}
+
+Result<std::unique_ptr<StagedLayer>> Overlay::Stage(const std::string& diff_id) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  ASSIGN_OR_RETURN(auto path, store_->NewStaging(), "stage layer ", diff_id);
+  auto staged = std::make_unique<OverlayStaged>(*this, std::move(hex), path, UniqueFd());
+  const std::string fs = StrCat(path, "/fs");
+  if (mkdirat(store_->root_fd(), fs.c_str(), 0755) != 0) return ErrnoError(StrCat("mkdir ", fs));
+  ASSIGN_OR_RETURN(staged->dir_,
+                   OpenAt(store_->root_fd(), fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (fchmod(staged->dir_.get(), 0755) != 0) return ErrnoError(StrCat("chmod ", fs));
+  return std::unique_ptr<StagedLayer>(std::move(staged));
+}
+
+Status Overlay::Commit(std::unique_ptr<StagedLayer> staged, Usage usage) {
+  auto& layer = static_cast<OverlayStaged&>(*staged);
+  LayerRecord record;
+  record.usage = usage;
+  record.opaque_root = layer.opaque_root_;
+  Status added = store_->AddLayer(layer.hex_, layer.path_, std::move(record));
+  if (!added.ok()) return added.code() == Code::kAlreadyExists ? Ok() : std::move(added);
+  layer.path_.clear();
+  ScheduleSync();
+  return Ok();
+}
+
+bool Overlay::HasLayer(const std::string& diff_id) {
+  return LayerUsage(diff_id).ok();
+}
+
+Result<Usage> Overlay::LayerUsage(const std::string& diff_id) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  LayerRecord record;
+  if (!store_->FindLayer(hex, &record)) {
+    return Error(Code::kNotFound, StrCat("layer ", diff_id, " is not in ", root()));
+  }
+  return record.usage;
+}
+
+Result<std::vector<std::string>> Overlay::ListLayers() {
+  std::vector<std::string> out;
+  for (const auto& [hex, record] : store_->Layers()) out.push_back(StrCat("sha256:", hex));
+  return out;
+}
+
+Status Overlay::RemoveLayer(const std::string& diff_id) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  RETURN_IF_ERROR(store_->RemoveLayer(hex));
+  ScheduleEmptyTrash();
+  return Ok();
+}
+
+Result<Overlay::Layers> Overlay::CheckLayers(const std::vector<std::string>& diff_ids) {
+  if (diff_ids.size() > kMaxLayers) {
+    return Error(Code::kInvalidArgument,
+                 StrCat(diff_ids.size(), " layers; at most ", kMaxLayers, " are possible"));
+  }
+  Layers layers;
+  for (const std::string& diff_id : diff_ids) {
+    RETURN_IF_ERROR(LayerUsage(diff_id));
+    ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+    layers.push_back(std::move(hex));
+  }
+  return layers;
+}
+
+Status Overlay::StageSnapshot(const std::string& staged, const Layers& layers) {
+  ASSIGN_OR_RETURN(auto dir, OpenAt(store_->root_fd(), staged, O_RDONLY | O_DIRECTORY));
+  RETURN_IF_ERROR(MakeDirAt(dir.get(), "upper", 0755));
+  // The mode of the upper directory is that of the container's "/".
+  if (fchmodat(dir.get(), "upper", 0755, 0) != 0) return ErrnoError("chmod upper");
+  RETURN_IF_ERROR(MakeDirAt(dir.get(), "work", 0700));
+  ASSIGN_OR_RETURN(auto file, OpenAt(dir.get(), "layers", O_WRONLY | O_CREAT | O_EXCL, 0600));
+  std::string text;
+  for (const std::string& hex : layers) text += hex + "\n";
+  return WriteAll(file.get(), text);
+}
+
+Status Overlay::CreateSnapshot(const std::string& id, const SnapshotOptions& options) {
+  RETURN_IF_ERROR(CheckSnapshotId(id));
+  ASSIGN_OR_RETURN(auto layers, CheckLayers(options.layers), "create snapshot ", id);
+  ASSIGN_OR_RETURN(auto staged, store_->NewStaging(), "create snapshot ", id);
+  Status made = StageSnapshot(staged, layers);
+  bool same = false;
+  if (made.ok()) {
+    MutexLock lock(mutex_);
+    if (auto found = snapshots_.find(id); found != snapshots_.end()) {
+      same = found->second == layers;
+      made = Error(Code::kAlreadyExists, "it exists, with other layers");
+    } else if (renameat2(store_->root_fd(), staged.c_str(), store_->root_fd(),
+                         SnapshotPath(id).c_str(), RENAME_NOREPLACE) != 0) {
+      made = ErrnoError("rename");
+    } else {
+      snapshots_[id] = std::move(layers);
+    }
+  }
+  if (made.ok()) return made;
+  RETURN_IF_ERROR(Discard(staged), "create snapshot ", id);
+  if (same) return Ok();
+  return std::move(made).error().Wrap(StrCat("create snapshot ", id));
+}
+
+Result<Overlay::Layers> Overlay::LayersOf(const std::string& id) {
+  RETURN_IF_ERROR(CheckSnapshotId(id));
+  MutexLock lock(mutex_);
+  const auto found = snapshots_.find(id);
+  if (found == snapshots_.end()) {
+    return Error(Code::kNotFound, StrCat("snapshot ", id, " is not in ", store_->root()));
+  }
+  return found->second;
+}
+
+Result<OverlayPlan> Overlay::PlanMount(const std::string& id, const MountOptions& options) {
+  ASSIGN_OR_RETURN(Layers layers, LayersOf(id));
+  OverlayPlan plan;
+  plan.store = store_->root_fd();
+  plan.store_path = root();
+  for (auto hex = layers.rbegin(); hex != layers.rend(); ++hex) {
+    LayerRecord record;
+    if (!store_->FindLayer(*hex, &record)) {
+      return Error(Code::kNotFound, StrCat("layer sha256:", *hex, " is not in ", root()));
+    }
+    plan.lower.push_back(StrCat("layers/", *hex, "/fs"));
+    if (record.opaque_root) break;
+  }
+  if (!options.read_only) {
+    plan.upper = StrCat(SnapshotPath(id), "/upper");
+    plan.work = StrCat(SnapshotPath(id), "/work");
+  }
+  // Overlayfs wants a lower directory, and two where there is no upper one.
+  const size_t wanted = options.read_only ? 2 : 1;
+  for (size_t i = 0; plan.lower.size() < wanted; ++i) plan.lower.push_back(StrCat("empty/", i));
+  return plan;
+}
+
+Status Overlay::ClearVolatileMark(const std::string& id) {
+  // The kernel leaves it for the administrator to decide whether an upper directory that was
+  // mounted `volatile` can be used again. It can: what a power loss may have taken from a writable
+  // layer is stated in overlay.h, and a running system has lost nothing.
+  auto work =
+      OpenAt(store_->root_fd(), StrCat(SnapshotPath(id), "/work/work"), O_RDONLY | O_DIRECTORY);
+  if (!work.ok()) return work.code() == Code::kNotFound ? Ok() : Status(std::move(work).error());
+  return RemoveTreeAt(work->get(), "incompat");
+}
+
+Result<UniqueFd> Overlay::Mount(const std::string& id, const MountOptions& options) {
+  ASSIGN_OR_RETURN(auto plan, PlanMount(id, options), "mount snapshot ", id);
+  if (!options.read_only) RETURN_IF_ERROR(ClearVolatileMark(id), "mount snapshot ", id);
+  auto mounted = MountOverlay(plan);
+  if (!mounted.ok() && mounted.code() == Code::kUnimplemented) {
+    mounted = MountOnOldKernel(std::move(plan));
+  }
+  if (!mounted.ok()) return std::move(mounted).error().Wrap(StrCat("mount snapshot ", id));
+  return mounted;
+}
+
+Result<UniqueFd> Overlay::MountOnOldKernel(OverlayPlan plan) {
+  ASSIGN_OR_RETURN(plan.scratch, store_->NewStaging());
+  auto mounted = MountOverlayByData(plan);
+  RETURN_IF_ERROR(Discard(plan.scratch));
+  return mounted;
+}
+
+Result<Usage> Overlay::SnapshotUsage(const std::string& id) {
+  RETURN_IF_ERROR(LayersOf(id));
+  ASSIGN_OR_RETURN(auto upper, OpenAt(store_->root_fd(), StrCat(SnapshotPath(id), "/upper"),
+                                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  ASSIGN_OR_RETURN(Usage usage, TreeUsage(upper.get()), "measure snapshot ", id);
+  return usage;
+}
+
+Result<std::vector<std::string>> Overlay::ListSnapshots() {
+  MutexLock lock(mutex_);
+  std::vector<std::string> out;
+  for (const auto& [id, layers] : snapshots_) out.push_back(id);
+  return out;
+}
+
+Status Overlay::RemoveSnapshot(const std::string& id) {
+  RETURN_IF_ERROR(CheckSnapshotId(id));
+  {
+    MutexLock lock(mutex_);
+    RETURN_IF_ERROR(store_->Trash(SnapshotPath(id)));
+    if (snapshots_.erase(id) == 0) return Ok();
+  }
+  ScheduleEmptyTrash();
+  return Ok();
+}
+
+Result<Usage> Overlay::TotalUsage() {
+  Usage total;
+  for (const auto& [hex, record] : store_->Layers()) {
+    total.bytes += record.usage.bytes;
+    total.inodes += record.usage.inodes;
+  }
+  ASSIGN_OR_RETURN(auto ids, ListSnapshots());
+  for (const std::string& id : ids) {
+    auto usage = SnapshotUsage(id);
+    if (!usage.ok() && usage.code() == Code::kNotFound) continue;
+    if (!usage.ok()) return std::move(usage).error();
+    total.bytes += usage->bytes;
+    total.inodes += usage->inodes;
+  }
+  return total;
+}
+
+Status Overlay::Discard(const std::string& path) {
+  RETURN_IF_ERROR(store_->Trash(path));
+  ScheduleEmptyTrash();
+  return Ok();
+}
+
+void Overlay::ScheduleSync() {
+  // One syncfs covers all that was committed before it began.
+  if (sync_posted_->exchange(true)) return;
+  syncer_.Post([store = store_, posted = sync_posted_] {
+    posted->store(false);
+    Status status = store->MakeDurable();
+    if (!status.ok()) LOG(ERROR) << "layer store: " << status.error().message();
+  });
+}
+
+void Overlay::ScheduleEmptyTrash() {
+  janitor_.Post([store = store_] {
+    Status status = store->EmptyTrash();
+    if (!status.ok()) LOG(WARNING) << "layer store: " << status.error().message();
+  });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Snapshotter>> OpenOverlay(const std::string& root) {
+  RETURN_IF_ERROR(MakeDirs(root, 0700), "open layer store");
+  ASSIGN_OR_RETURN(auto lock, Open(StrCat(root, "/lock"), O_RDWR | O_CREAT | O_NOFOLLOW, 0600),
+                   "open layer store");
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return errno == EWOULDBLOCK
+               ? Error(Code::kFailedPrecondition,
+                       StrCat("layer store ", root, " is in use by another process"))
+               : ErrnoError(StrCat("lock layer store ", root));
+  }
+  ASSIGN_OR_RETURN(auto store, OverlayStore::Open(root), "open layer store");
+  auto overlay = std::make_unique<Overlay>(std::move(store), std::move(lock));
+  RETURN_IF_ERROR(overlay->Load(), "open layer store");
+  return std::unique_ptr<Snapshotter>(std::move(overlay));
+}
+
+}  // namespace berth::snapshotter

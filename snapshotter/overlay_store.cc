@@ -1,0 +1,209 @@
+#include "snapshotter/overlay_store.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "snapshotter/names.h"
+
+namespace berth::snapshotter {
+
+namespace {
+
+constexpr size_t kMaxMetaBytes = 4096;
+
+// `tries`: a worker of a daemon that was killed may still be writing into what it left.
+Status RemoveTrashed(int trash, const std::string& name) {
+  constexpr int kTries = 3;
+  Status status;
+  for (int i = 0; i < kTries; ++i) {
+    status = RemoveTreeAt(trash, name);
+    if (status.ok() || status.error().sys_errno() != ENOTEMPTY) break;
+    usleep(100'000);
+  }
+  return status;
+}
+
+}  // namespace
+
+std::string FormatLayerRecord(const LayerRecord& record) {
+  return StrCat("boot=", record.boot, "\nbytes=", record.usage.bytes,
+                "\ninodes=", record.usage.inodes,
+                "\nopaque_root=", static_cast<int>(record.opaque_root), "\n");
+}
+
+Result<LayerRecord> ParseLayerRecord(std::string_view text) {
+  std::map<std::string_view, std::string_view> fields;
+  for (std::string_view line : Split(text, '\n')) {
+    const size_t equals = line.find('=');
+    if (equals != std::string_view::npos) fields[line.substr(0, equals)] = line.substr(equals + 1);
+  }
+  LayerRecord record;
+  record.boot = std::string(fields["boot"]);
+  const auto bytes = ParseNumber<uint64_t>(fields["bytes"]);
+  const auto inodes = ParseNumber<uint64_t>(fields["inodes"]);
+  if (record.boot.empty() || !bytes || !inodes) {
+    return Error(Code::kDataLoss, "incomplete layer record");
+  }
+  record.usage = {*bytes, *inodes};
+  record.opaque_root = fields["opaque_root"] == "1";
+  return record;
+}
+
+OverlayStore::OverlayStore(std::string root, UniqueFd root_fd, std::string boot)
+    : root_(std::move(root)), root_fd_(std::move(root_fd)), boot_(std::move(boot)) {}
+
+Result<std::shared_ptr<OverlayStore>> OverlayStore::Open(const std::string& root) {
+  RETURN_IF_ERROR(MakeDirs(root, 0700));
+  ASSIGN_OR_RETURN(auto root_fd, berth::Open(root, O_RDONLY | O_DIRECTORY));
+  ASSIGN_OR_RETURN(auto boot, ReadFile("/proc/sys/kernel/random/boot_id", 128));
+  std::shared_ptr<OverlayStore> store(
+      new OverlayStore(root, std::move(root_fd), std::string(Trim(boot))));
+  RETURN_IF_ERROR(store->MakeDirectories());
+  RETURN_IF_ERROR(store->DropLeftovers());
+  RETURN_IF_ERROR(store->LoadLayers());
+  return store;
+}
+
+Status OverlayStore::MakeDirectories() {
+  for (const char* name : {"layers", "snapshots", "staging", "trash", "empty"}) {
+    RETURN_IF_ERROR(MakeDirAt(root_fd(), name, 0700));
+  }
+  for (const char* name : {"empty/0", "empty/1"}) {
+    RETURN_IF_ERROR(MakeDirAt(root_fd(), name, 0755));
+    // One is the root directory of a container without layers: whatever the umask is.
+    if (fchmodat(root_fd(), name, 0755, 0) != 0) return ErrnoError(StrCat("chmod ", name));
+  }
+  return Ok();
+}
+
+Status OverlayStore::DropLeftovers() {
+  ASSIGN_OR_RETURN(auto staging, OpenAt(root_fd(), "staging", O_RDONLY | O_DIRECTORY));
+  return ForEachEntry(staging.get(),
+                      [&](const std::string& name) { return Trash(StrCat("staging/", name)); });
+}
+
+Status OverlayStore::LoadLayers() {
+  ASSIGN_OR_RETURN(auto layers, OpenAt(root_fd(), "layers", O_RDONLY | O_DIRECTORY));
+  return ForEachEntry(layers.get(), [&](const std::string& name) {
+    return IsLayerHex(name) ? LoadLayer(name) : Ok();
+  });
+}
+
+Status OverlayStore::LoadLayer(const std::string& hex) {
+  const std::string path = StrCat("layers/", hex);
+  auto text = ReadFileAt(root_fd(), StrCat(path, "/meta"), kMaxMetaBytes);
+  // A record that is missing or cut off is what a power loss makes of a layer that had not reached
+  // the disk; any other failure to read says nothing about the layer.
+  if (!text.ok() && text.code() != Code::kNotFound && text.code() != Code::kResourceExhausted) {
+    return std::move(text).error().Wrap(StrCat("layer ", hex));
+  }
+  auto record = text.ok() ? ParseLayerRecord(*text) : Result<LayerRecord>(std::move(text).error());
+  if (!record.ok() || (record->boot != kDurable && record->boot != boot_)) return Trash(path);
+  MutexLock lock(mutex_);
+  record->generation = next_generation_++;
+  layers_[hex] = std::move(*record);
+  return Ok();
+}
+
+Result<std::string> OverlayStore::NewStaging() {
+  std::string path = StrCat("staging/", NewId().substr(0, 16));
+  if (mkdirat(root_fd(), path.c_str(), 0700) != 0) return ErrnoError(StrCat("mkdir ", path));
+  return path;
+}
+
+Status OverlayStore::Trash(const std::string& path) {
+  const std::string target = StrCat("trash/", NewId().substr(0, 16));
+  if (renameat(root_fd(), path.c_str(), root_fd(), target.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(StrCat("remove ", path));
+  }
+  return Ok();
+}
+
+Status OverlayStore::EmptyTrash() {
+  ASSIGN_OR_RETURN(auto trash, OpenAt(root_fd(), "trash", O_RDONLY | O_DIRECTORY));
+  Status first;
+  RETURN_IF_ERROR(ForEachEntry(trash.get(), [&](const std::string& name) {
+    Status removed = RemoveTrashed(trash.get(), name);
+    if (!removed.ok() && first.ok()) first = std::move(removed);
+    return Ok();
+  }));
+  return first;
+}
+
+Status OverlayStore::AddLayer(const std::string& hex, const std::string& staged,
+                              LayerRecord record) {
+  record.boot = boot_;
+  ASSIGN_OR_RETURN(auto meta,
+                   OpenAt(root_fd(), StrCat(staged, "/meta"), O_WRONLY | O_CREAT | O_EXCL, 0600));
+  RETURN_IF_ERROR(WriteAll(meta.get(), FormatLayerRecord(record)), "write layer record");
+  const std::string path = StrCat("layers/", hex);
+  // Held across the rename, so that memory and disk change together.
+  MutexLock lock(mutex_);
+  if (renameat2(root_fd(), staged.c_str(), root_fd(), path.c_str(), RENAME_NOREPLACE) != 0) {
+    return ErrnoError(StrCat("commit layer ", hex));
+  }
+  record.generation = next_generation_++;
+  layers_[hex] = std::move(record);
+  return Ok();
+}
+
+bool OverlayStore::FindLayer(const std::string& hex, LayerRecord* record) {
+  MutexLock lock(mutex_);
+  const auto found = layers_.find(hex);
+  if (found == layers_.end()) return false;
+  *record = found->second;
+  return true;
+}
+
+std::map<std::string, LayerRecord> OverlayStore::Layers() {
+  MutexLock lock(mutex_);
+  return layers_;
+}
+
+Status OverlayStore::RemoveLayer(const std::string& hex) {
+  MutexLock lock(mutex_);
+  RETURN_IF_ERROR(Trash(StrCat("layers/", hex)));
+  layers_.erase(hex);
+  return Ok();
+}
+
+bool OverlayStore::HasUnsynced() {
+  MutexLock lock(mutex_);
+  for (const auto& [hex, record] : layers_) {
+    if (record.boot != kDurable) return true;
+  }
+  return false;
+}
+
+Status OverlayStore::MakeDurable() {
+  std::map<std::string, LayerRecord> unsynced = Layers();
+  std::erase_if(unsynced, [](const auto& layer) { return layer.second.boot == kDurable; });
+  if (unsynced.empty()) return Ok();
+  if (syncfs(root_fd()) != 0) return ErrnoError(StrCat("syncfs ", root_));
+  for (auto& [hex, record] : unsynced) {
+    UniqueFd dir;
+    {
+      // The layer may have been removed, and even committed anew, since: that one is not synced.
+      MutexLock lock(mutex_);
+      const auto found = layers_.find(hex);
+      if (found == layers_.end() || found->second.generation != record.generation) continue;
+      ASSIGN_OR_RETURN(dir, OpenAt(root_fd(), StrCat("layers/", hex), O_RDONLY | O_DIRECTORY));
+    }
+    record.boot = kDurable;
+    RETURN_IF_ERROR(
+        AtomicWriteFileAt(dir.get(), "meta", FormatLayerRecord(record), 0600, Durability::kFsync),
+        "mark layer ", hex, " as durable");
+    MutexLock lock(mutex_);
+    const auto found = layers_.find(hex);
+    if (found != layers_.end() && found->second.generation == record.generation) {
+      found->second.boot = kDurable;
+    }
+  }
+  return Ok();
+}
+
+}  // namespace berth::snapshotter
