@@ -20,33 +20,57 @@ namespace berth::image {
 class ImageStore {
  public:
   // Opens (and creates the tables of) `database_path`; forgets images with a layer that the
-  // snapshotter does not have, and then removes layers that no image has.
+  // snapshotter does not have. Layers that nothing uses stay until CollectLayers(), which is right
+  // only once SetLayerUser() has told who else uses layers. The snapshotter must outlive this.
   static Result<std::unique_ptr<ImageStore>> Open(const std::string& database_path,
                                                   snapshotter::Snapshotter& snapshotter);
 
-  // By id (whole, or a prefix of at least 3 hex digits that fits one image), tag, digest or short name
-  // ("busybox" is docker.io/library/busybox:latest). Null where there is none.
+  // By id (whole, or a prefix of at least 3 hex digits that fits one image), tag, digest or short
+  // name
+  // ("busybox" is docker.io/library/busybox:latest). Null where there is none. A name wins over an
+  // id that begins with the same letters.
   std::shared_ptr<const Image> Find(const std::string& reference);
   std::vector<std::shared_ptr<const Image>> List();
 
-  // Adds the image, or adds its names to the one with the same id; a tag that pointed elsewhere moves.
+  // Adds the image, or adds its names to the one with the same id; a tag that pointed elsewhere
+  // moves.
   Status Put(const Image& image);
-  // Removes the image that the reference names, with all its names, and the layers that nothing else
-  // uses. No image of that name: ok. Layers of snapshots that still exist are kept until CollectLayers.
+  // Removes the image that the reference names, with all its names, and the layers that nothing
+  // else uses. No image of that name: ok. Layers of snapshots that still exist are kept until
+  // CollectLayers.
   Status Remove(const std::string& reference);
   // Drops layers that neither an image nor, by the callback, a container uses.
   Status CollectLayers();
 
   // Who else uses layers: given by the runtime, called without locks held.
   void SetLayerUser(std::function<std::vector<std::string>()> layers_in_use);
-  // Between Begin and End of a pull no layer is collected.
+  // Between the two no layer is collected: around a pull, and around the time between Find() and
+  // the moment from which `layers_in_use` tells of the container. A collection that was asked for
+  // meanwhile happens in the last ReleaseLayers(). HoldLayers() waits for one that is running.
   void HoldLayers();
   void ReleaseLayers();
 
+  ~ImageStore();
+
  private:
-  ImageStore(Database database, snapshotter::Snapshotter& snapshotter);
   struct State;
+  explicit ImageStore(std::unique_ptr<State> state);
+  // Removes unused layers if nothing has been held since `generation`.
+  Result<bool> TryCollect(uint64_t generation, const std::vector<std::string>& in_use);
+
   std::unique_ptr<State> state_;
+};
+
+// Holds layers for its lifetime.
+class LayerHold {
+ public:
+  explicit LayerHold(ImageStore& store) : store_(store) { store_.HoldLayers(); }
+  ~LayerHold() { store_.ReleaseLayers(); }
+  LayerHold(const LayerHold&) = delete;
+  LayerHold& operator=(const LayerHold&) = delete;
+
+ private:
+  ImageStore& store_;
 };
 
 }  // namespace berth::image

@@ -1,7 +1,7 @@
 // PullImage: from a reference to an image in the store.
 #pragma once
 
-#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,33 +11,14 @@
 #include "base/result.h"
 #include "image/image_store.h"
 #include "image/layer_unpacker.h"
+#include "image/registry.h"
+#include "image/registry_auth.h"
 
 namespace berth::image {
 
-// Credentials of one pull (CRI AuthConfig). Never logged.
-struct RegistryAuth {
-  std::string username;
-  std::string password;
-  std::string auth;            // base64 of "username:password"
-  std::string server_address;  // if set, the only host they are for
-  std::string identity_token;
-  std::string registry_token;
-  bool empty() const {
-    return username.empty() && password.empty() && auth.empty() && identity_token.empty() && registry_token.empty();
-  }
-};
-
-// A registry host that differs from the default (https, the system's CAs). From the configuration.
-struct RegistryHost {
-  std::string host;  // "registry.example:5000"
-  bool plain_http = false;
-  bool skip_verify = false;
-  std::string ca_file;
-};
-
 struct PullerOptions {
   std::vector<RegistryHost> hosts;
-  int max_parallel_layers = 6;  // of all pulls together
+  int max_parallel_layers = 6;        // of all pulls together
   int64_t stall_timeout_ms = 60'000;  // a transfer that moves nothing for so long has failed
 };
 
@@ -56,17 +37,20 @@ struct PullRequest {
   ProgressCallback progress;  // may be empty
 };
 
-// Thread-safe. A pull of what is being pulled already (same reference, same credentials) joins it.
+// Thread-safe. A pull of what is being pulled already (same reference, same credentials) joins it;
+// it goes on until the last of its callers has gone. What it was given must outlive it, and no
+// Pull() may be running when it is destroyed.
 class Puller {
  public:
   Puller(PullerOptions options, LayerUnpacker& unpacker, snapshotter::Snapshotter& snapshotter,
          ImageStore& store);
   ~Puller();
 
-  // Returns the image once it is in the store. Nothing is kept of a pull that failed, but layers that
-  // were whole by then. Errors name the registry, the reference and what it answered:
+  // Returns the image once it is in the store. Nothing is kept of a pull that failed, but layers
+  // that were whole by then. Errors name the registry, the reference and what it answered:
   // InvalidArgument (reference), NotFound (name, tag, digest, platform), Unauthenticated,
-  // PermissionDenied, Unavailable (down, 5xx, 429), DataLoss (digest, truncated), ResourceExhausted.
+  // PermissionDenied, Unavailable (down, 5xx, 429), DataLoss (digest, truncated),
+  // ResourceExhausted.
   Result<std::shared_ptr<const Image>> Pull(const Context& context, const PullRequest& request);
 
  private:

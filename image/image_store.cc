@@ -1,0 +1,326 @@
+#include "image/image_store.h"
+
+#include <algorithm>
+#include <set>
+
+#include "image/digest.h"
+#include "image/image_config.h"
+#include "image/reference.h"
+
+namespace berth::image {
+
+namespace {
+
+constexpr char kSchema[] =
+    "CREATE TABLE IF NOT EXISTS images(id TEXT PRIMARY KEY, size INTEGER NOT NULL,"
+    " pulled_at INTEGER NOT NULL, pinned INTEGER NOT NULL, config BLOB NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS image_names(name TEXT PRIMARY KEY, image TEXT NOT NULL"
+    " REFERENCES images(id) ON DELETE CASCADE) STRICT;"
+    "PRAGMA foreign_keys=ON;";
+
+constexpr size_t kMinIdPrefix = 3;
+
+bool IsDigestName(std::string_view name) {
+  return name.find('@') != std::string_view::npos;
+}
+
+void AddUnique(const std::vector<std::string>& from, std::vector<std::string>* to) {
+  for (const std::string& name : from) {
+    if (std::find(to->begin(), to->end(), name) == to->end()) to->push_back(name);
+  }
+}
+
+// A unit of work in the database: rolled back unless committed.
+class Transaction {
+ public:
+  static Result<Transaction> Begin(Database& db) {
+    RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
+    return Transaction(db);
+  }
+  Transaction(Transaction&& other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
+  ~Transaction() {
+    if (db_ != nullptr) (void)db_->Execute("ROLLBACK");
+  }
+  Status Commit() {
+    RETURN_IF_ERROR(db_->Execute("COMMIT"));
+    db_ = nullptr;
+    return Ok();
+  }
+
+ private:
+  explicit Transaction(Database& db) : db_(&db) {}
+  Database* db_;
+};
+
+Status WriteImage(Database& db, const Image& image) {
+  ASSIGN_OR_RETURN(auto put, db.Prepare("INSERT INTO images(id, size, pulled_at, pinned, config)"
+                                        " VALUES(?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
+                                        " size = excluded.size, pulled_at = excluded.pulled_at,"
+                                        " pinned = excluded.pinned"));
+  put.Bind(1, image.id)
+      .Bind(2, static_cast<int64_t>(image.size_bytes))
+      .Bind(3, image.pulled_at_ns)
+      .Bind(4, int64_t{image.pinned})
+      .BindBlob(5, image.config_json);
+  RETURN_IF_ERROR(put.Execute());
+  ASSIGN_OR_RETURN(auto name,
+                   db.Prepare("INSERT INTO image_names(name, image) VALUES(?, ?)"
+                              " ON CONFLICT(name) DO UPDATE SET image = excluded.image"));
+  for (const auto* names : {&image.repo_tags, &image.repo_digests}) {
+    for (const std::string& text : *names) {
+      RETURN_IF_ERROR(name.Bind(1, text).Bind(2, image.id).Execute());
+    }
+  }
+  return Ok();
+}
+
+Status DeleteImage(Database& db, const std::string& id) {
+  ASSIGN_OR_RETURN(auto remove, db.Prepare("DELETE FROM images WHERE id = ?"));
+  return remove.Bind(1, id).Execute();
+}
+
+using ImageMap = std::map<std::string, std::shared_ptr<const Image>>;
+
+// Images whose configuration no longer reads are left out; they can be pulled again.
+Result<ImageMap> ReadImages(Database& db) {
+  ASSIGN_OR_RETURN(auto select,
+                   db.Prepare("SELECT id, size, pulled_at, pinned, config FROM images"));
+  std::map<std::string, Image> images;
+  while (true) {
+    ASSIGN_OR_RETURN(bool more, select.Step());
+    if (!more) break;
+    Image image;
+    image.id = select.Text(0);
+    image.size_bytes = static_cast<uint64_t>(select.Int(1));
+    image.pulled_at_ns = select.Int(2);
+    image.pinned = select.Int(3) != 0;
+    image.config_json = select.Blob(4);
+    auto config = ParseImageConfig(image.config_json);
+    if (!config.ok()) continue;
+    image.config = std::move(*config);
+    images[image.id] = std::move(image);
+  }
+  ASSIGN_OR_RETURN(auto names, db.Prepare("SELECT name, image FROM image_names ORDER BY rowid"));
+  while (true) {
+    ASSIGN_OR_RETURN(bool more, names.Step());
+    if (!more) break;
+    auto image = images.find(names.Text(1));
+    if (image == images.end()) continue;
+    std::string name = names.Text(0);
+    auto& list = IsDigestName(name) ? image->second.repo_digests : image->second.repo_tags;
+    list.push_back(std::move(name));
+  }
+  ImageMap out;
+  for (auto& [id, image] : images) out[id] = std::make_shared<const Image>(std::move(image));
+  return out;
+}
+
+bool HasAllLayers(snapshotter::Snapshotter& snapshotter, const Image& image) {
+  return std::all_of(image.config.diff_ids.begin(), image.config.diff_ids.end(),
+                     [&](const std::string& diff_id) { return snapshotter.HasLayer(diff_id); });
+}
+
+}  // namespace
+
+struct ImageStore::State {
+  State(Database opened, snapshotter::Snapshotter& layers)
+      : database(std::move(opened)), snapshotter(layers) {}
+
+  // The image that has the name, by whatever kind of name it is.
+  std::shared_ptr<const Image> FindLocked(const std::string& reference) REQUIRES(mutex);
+  std::shared_ptr<const Image> FindByPrefixLocked(std::string_view hex) REQUIRES(mutex);
+  void IndexLocked() REQUIRES(mutex);
+
+  // Taken first: a collection excludes the beginning of a hold.
+  Mutex collect_mutex;
+  int holds GUARDED_BY(collect_mutex) = 0;
+  uint64_t generation GUARDED_BY(collect_mutex) = 0;  // counts holds that have begun
+  bool collect_wanted GUARDED_BY(collect_mutex) = false;
+
+  Mutex mutex;
+  Database database GUARDED_BY(mutex);
+  ImageMap images GUARDED_BY(mutex);                           // by id
+  std::map<std::string, std::string> names GUARDED_BY(mutex);  // tag or digest name -> id
+  std::function<std::vector<std::string>()> layers_in_use GUARDED_BY(mutex);
+
+  snapshotter::Snapshotter& snapshotter;
+};
+
+ImageStore::ImageStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ImageStore::~ImageStore() = default;
+
+Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database_path,
+                                                     snapshotter::Snapshotter& snapshotter) {
+  ASSIGN_OR_RETURN(auto db, Database::Open(database_path));
+  RETURN_IF_ERROR(db.Execute(kSchema), "image store ", database_path);
+  ASSIGN_OR_RETURN(auto images, ReadImages(db), "image store ", database_path);
+  for (auto it = images.begin(); it != images.end();) {
+    if (HasAllLayers(snapshotter, *it->second)) {
+      ++it;
+      continue;
+    }
+    RETURN_IF_ERROR(DeleteImage(db, it->first), "image store ", database_path);
+    it = images.erase(it);
+  }
+  auto state = std::make_unique<State>(std::move(db), snapshotter);
+  {
+    MutexLock lock(state->mutex);
+    state->images = std::move(images);
+    state->IndexLocked();
+  }
+  return std::unique_ptr<ImageStore>(new ImageStore(std::move(state)));
+}
+
+void ImageStore::State::IndexLocked() {
+  names.clear();
+  for (const auto& [id, image] : images) {
+    for (const auto* list : {&image->repo_tags, &image->repo_digests}) {
+      for (const std::string& name : *list) names[name] = id;
+    }
+  }
+}
+
+std::shared_ptr<const Image> ImageStore::State::FindByPrefixLocked(std::string_view hex) {
+  if (hex.size() < kMinIdPrefix) return nullptr;
+  std::string prefix = StrCat("sha256:", hex);
+  auto it = images.lower_bound(prefix);
+  if (it == images.end() || !it->first.starts_with(prefix)) return nullptr;
+  auto next = std::next(it);
+  const bool ambiguous = next != images.end() && next->first.starts_with(prefix);
+  return ambiguous ? nullptr : it->second;
+}
+
+std::shared_ptr<const Image> ImageStore::State::FindLocked(const std::string& reference) {
+  if (auto it = images.find(reference); it != images.end()) return it->second;
+  if (auto parsed = ParseReference(reference); parsed.ok()) {
+    if (auto it = names.find(parsed->ToString()); it != names.end()) return images.at(it->second);
+  }
+  std::string_view hex = reference;
+  if (hex.starts_with("sha256:")) hex.remove_prefix(7);
+  return FindByPrefixLocked(hex);
+}
+
+std::shared_ptr<const Image> ImageStore::Find(const std::string& reference) {
+  MutexLock lock(state_->mutex);
+  return state_->FindLocked(reference);
+}
+
+std::vector<std::shared_ptr<const Image>> ImageStore::List() {
+  MutexLock lock(state_->mutex);
+  std::vector<std::shared_ptr<const Image>> out;
+  out.reserve(state_->images.size());
+  for (const auto& [id, image] : state_->images) out.push_back(image);
+  return out;
+}
+
+Status ImageStore::Put(const Image& image) {
+  RETURN_IF_ERROR(CheckDigest(image.id, "image id"));
+  MutexLock lock(state_->mutex);
+  Image merged = image;
+  if (auto it = state_->images.find(image.id); it != state_->images.end()) {
+    merged.repo_tags = it->second->repo_tags;
+    merged.repo_digests = it->second->repo_digests;
+    AddUnique(image.repo_tags, &merged.repo_tags);
+    AddUnique(image.repo_digests, &merged.repo_digests);
+    merged.pinned = merged.pinned || it->second->pinned;
+  }
+  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(state_->database), "record image ",
+                   image.id);
+  RETURN_IF_ERROR(WriteImage(state_->database, merged), "record image ", image.id);
+  RETURN_IF_ERROR(transaction.Commit(), "record image ", image.id);
+  // Names that belonged to another image have moved.
+  for (auto& [id, other] : state_->images) {
+    auto moved = [&](const std::string& name) {
+      return std::find(merged.repo_tags.begin(), merged.repo_tags.end(), name) !=
+                 merged.repo_tags.end() ||
+             std::find(merged.repo_digests.begin(), merged.repo_digests.end(), name) !=
+                 merged.repo_digests.end();
+    };
+    if (id == merged.id) continue;
+    Image rest = *other;
+    if (std::erase_if(rest.repo_tags, moved) + std::erase_if(rest.repo_digests, moved) > 0) {
+      other = std::make_shared<const Image>(std::move(rest));
+    }
+  }
+  std::string id = merged.id;
+  state_->images[id] = std::make_shared<const Image>(std::move(merged));
+  state_->IndexLocked();
+  return Ok();
+}
+
+Status ImageStore::Remove(const std::string& reference) {
+  {
+    MutexLock lock(state_->mutex);
+    auto image = state_->FindLocked(reference);
+    if (image == nullptr) return Ok();
+    RETURN_IF_ERROR(DeleteImage(state_->database, image->id), "remove image ", image->id);
+    state_->images.erase(image->id);
+    state_->IndexLocked();
+  }
+  return CollectLayers();
+}
+
+Result<bool> ImageStore::TryCollect(uint64_t generation, const std::vector<std::string>& in_use) {
+  MutexLock collect_lock(state_->collect_mutex);
+  if (state_->holds > 0) {
+    state_->collect_wanted = true;
+    return true;
+  }
+  if (state_->generation != generation) return false;
+  std::set<std::string> used(in_use.begin(), in_use.end());
+  for (const auto& image : List()) {
+    used.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
+  }
+  ASSIGN_OR_RETURN(auto layers, state_->snapshotter.ListLayers(), "collect layers");
+  for (const std::string& layer : layers) {
+    if (used.contains(layer)) continue;
+    RETURN_IF_ERROR(state_->snapshotter.RemoveLayer(layer), "collect layers");
+  }
+  return true;
+}
+
+Status ImageStore::CollectLayers() {
+  while (true) {
+    uint64_t generation = 0;
+    {
+      MutexLock lock(state_->collect_mutex);
+      generation = state_->generation;
+      state_->collect_wanted = false;
+    }
+    std::function<std::vector<std::string>()> layers_in_use;
+    {
+      MutexLock lock(state_->mutex);
+      layers_in_use = state_->layers_in_use;
+    }
+    // A hold that begins and ends after this look could leave a user that it has not seen: the
+    // generation tells, and the look is repeated.
+    std::vector<std::string> in_use;
+    if (layers_in_use) in_use = layers_in_use();
+    ASSIGN_OR_RETURN(bool done, TryCollect(generation, in_use));
+    if (done) return Ok();
+  }
+}
+
+void ImageStore::SetLayerUser(std::function<std::vector<std::string>()> layers_in_use) {
+  MutexLock lock(state_->mutex);
+  state_->layers_in_use = std::move(layers_in_use);
+}
+
+void ImageStore::HoldLayers() {
+  MutexLock lock(state_->collect_mutex);
+  ++state_->holds;
+  ++state_->generation;
+}
+
+void ImageStore::ReleaseLayers() {
+  bool collect = false;
+  {
+    MutexLock lock(state_->collect_mutex);
+    --state_->holds;
+    collect = state_->holds == 0 && state_->collect_wanted;
+  }
+  // What it cannot remove now stays for the next collection.
+  if (collect) (void)CollectLayers();
+}
+
+}  // namespace berth::image

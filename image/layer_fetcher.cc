@@ -1,0 +1,113 @@
+#include "image/layer_fetcher.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/failpoint.h"
+
+namespace berth::image {
+
+Result<OneShotEvent> OneShotEvent::Create() {
+  OneShotEvent out;
+  out.event_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!out.event_.ok()) return ErrnoError("eventfd");
+  return out;
+}
+
+void OneShotEvent::Signal() const {
+  // It is never read, so it stays readable for everyone who waits.
+  eventfd_write(event_.get(), 1);
+}
+
+Status OneShotEvent::Wait(const Context& context, std::string_view step) const {
+  return context.Poll(event_.get(), POLLIN, step);
+}
+
+Result<std::unique_ptr<LayerFetcher>> LayerFetcher::Create(LayerUnpacker& unpacker,
+                                                           snapshotter::Snapshotter& snapshotter,
+                                                           int max_parallel) {
+  UniqueFd slots(
+      eventfd(static_cast<unsigned>(max_parallel), EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
+  if (!slots.ok()) return ErrnoError("eventfd");
+  return std::unique_ptr<LayerFetcher>(new LayerFetcher(std::move(slots), unpacker, snapshotter));
+}
+
+Status LayerFetcher::TakeSlot(const Context& context) {
+  while (true) {
+    RETURN_IF_ERROR(context.Poll(slots_.get(), POLLIN, "wait for other layers"));
+    eventfd_t one = 0;
+    if (eventfd_read(slots_.get(), &one) == 0) return Ok();
+    if (errno != EAGAIN && errno != EINTR) return ErrnoError("eventfd");
+  }
+}
+
+void LayerFetcher::ReturnSlot() {
+  eventfd_write(slots_.get(), 1);
+}
+
+Status LayerFetcher::Ensure(const Context& context, Repository& repository, const Layer& layer,
+                            const BytesCallback& on_bytes) {
+  while (true) {
+    if (snapshotter_.HasLayer(layer.diff_id)) return Ok();
+    ASSIGN_OR_RETURN(auto created, OneShotEvent::Create());
+    auto mine = std::make_shared<OneShotEvent>(std::move(created));
+    std::shared_ptr<OneShotEvent> others;
+    {
+      MutexLock lock(mutex_);
+      auto [it, inserted] = under_way_.emplace(layer.diff_id, mine);
+      if (!inserted) others = it->second;
+    }
+    if (others != nullptr) {
+      RETURN_IF_ERROR(others->Wait(context, "wait for the layer of another pull"));
+      continue;  // it is there, or it failed and is now this call's to try
+    }
+    // Another call may have committed it between the look and the entry in the map.
+    Status status;
+    if (!snapshotter_.HasLayer(layer.diff_id)) {
+      status = Fetch(context, repository, layer, on_bytes);
+    }
+    {
+      MutexLock lock(mutex_);
+      under_way_.erase(layer.diff_id);
+    }
+    mine->Signal();
+    return status;
+  }
+}
+
+Status LayerFetcher::Fetch(const Context& context, Repository& repository, const Layer& layer,
+                           const BytesCallback& on_bytes) {
+  RETURN_IF_ERROR(TakeSlot(context));
+  struct SlotReturner {
+    LayerFetcher* fetcher;
+    ~SlotReturner() { fetcher->ReturnSlot(); }
+  } returner{this};
+
+  ASSIGN_OR_RETURN(Compression compression, LayerCompression(layer.blob.media_type));
+  ASSIGN_OR_RETURN(auto unpack, unpacker_.Begin({.digest = layer.blob.digest,
+                                                 .diff_id = layer.diff_id,
+                                                 .size_bytes = layer.blob.size,
+                                                 .compression = compression}));
+  Failpoint("pull.layer_started");
+  int64_t done = 0;
+  bool worker_refused = false;
+  Status streamed = repository.StreamBlob(context, layer.blob, [&](std::string_view bytes) {
+    Status written = unpack.Write(context, bytes);
+    worker_refused = !written.ok();
+    done += static_cast<int64_t>(bytes.size());
+    on_bytes(done);
+    return written;
+  });
+  // Why the worker takes no more is what Finish() says; a cancellation says it itself.
+  if (worker_refused && context.Check("unpack").ok()) {
+    RETURN_IF_ERROR(unpack.Finish(context));
+  }
+  RETURN_IF_ERROR(streamed);
+  Failpoint("pull.layer_unpacked");
+  RETURN_IF_ERROR(unpack.Finish(context));
+  Failpoint("pull.layer_committed");
+  return Ok();
+}
+
+}  // namespace berth::image

@@ -1,0 +1,349 @@
+#include "image/puller.h"
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <system_error>
+#include <thread>
+
+#include "base/failpoint.h"
+#include "base/sync.h"
+#include "base/time.h"
+#include "image/digest.h"
+#include "image/image_config.h"
+#include "image/layer_fetcher.h"
+#include "image/reference.h"
+
+namespace berth::image {
+
+namespace {
+
+constexpr int64_t kProgressIntervalNs = 100'000'000;
+
+// The progress of one pull, told to everyone who waits for it.
+class ProgressBoard {
+ public:
+  using ListenerId = uint64_t;
+
+  ListenerId Listen(ProgressCallback callback) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    listeners_.emplace(++last_id_, std::move(callback));
+    return last_id_;
+  }
+  // Once it has returned, the callback is not called again.
+  void Leave(ListenerId id) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    listeners_.erase(id);
+  }
+
+  void Start(const std::vector<LayerFetcher::Layer>& layers) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    layers_.clear();
+    for (const auto& layer : layers)
+      layers_.push_back({layer.blob.digest, 0, layer.blob.size, false});
+    TellLocked();
+  }
+  void SetBytes(size_t layer, int64_t done) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    layers_[layer].done_bytes = done;
+    if (MonotonicNs() - told_ns_ > kProgressIntervalNs) TellLocked();
+  }
+  void SetComplete(size_t layer) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    layers_[layer].done_bytes = layers_[layer].total_bytes;
+    layers_[layer].complete = true;
+    const bool all = std::all_of(layers_.begin(), layers_.end(),
+                                 [](const LayerProgress& progress) { return progress.complete; });
+    if (all || MonotonicNs() - told_ns_ > kProgressIntervalNs) TellLocked();
+  }
+
+ private:
+  void TellLocked() REQUIRES(mutex_) {
+    told_ns_ = MonotonicNs();
+    for (const auto& [id, listener] : listeners_) {
+      if (listener) listener(layers_);
+    }
+  }
+
+  Mutex mutex_;
+  ListenerId last_id_ GUARDED_BY(mutex_) = 0;
+  std::map<ListenerId, ProgressCallback> listeners_ GUARDED_BY(mutex_);
+  std::vector<LayerProgress> layers_ GUARDED_BY(mutex_);
+  int64_t told_ns_ GUARDED_BY(mutex_) = 0;
+};
+
+// std::thread throws where the system has no thread left.
+template <typename Function>
+Result<std::thread> StartThread(Function function) {
+  try {
+    return std::thread(std::move(function));
+  } catch (const std::system_error& error) {
+    return ErrnoError(error.code().value(), "start a thread");
+  }
+}
+
+using ImagePtr = std::shared_ptr<const Image>;
+
+// One pull with all who wait for it.
+struct Flight {
+  Flight(Context pull_context, OneShotEvent event)
+      : context(std::move(pull_context)), done(std::move(event)) {}
+
+  Context context;  // cancelled by the last caller that leaves, or by the first layer that fails
+  OneShotEvent done;
+  ProgressBoard progress;
+  Result<ImagePtr> result = ImagePtr();  // valid after done
+  int callers = 0;                       // guarded by the puller's mutex
+  std::thread thread;
+};
+
+}  // namespace
+
+struct Puller::State {
+  State(PullerOptions pull_options, snapshotter::Snapshotter& layers, ImageStore& images)
+      : options(std::move(pull_options)),
+        http(ClientOptions(options.hosts, options.stall_timeout_ms)),
+        authorizer(http),
+        snapshotter(layers),
+        store(images) {}
+
+  // What is found out about the image on the way.
+  struct Job {
+    Reference reference;
+    Credentials credentials;
+    Flight& flight;
+  };
+  struct Found {
+    std::string top_digest;  // of what the reference named: the index's, if it is one
+    Manifest manifest;
+    Image image;
+  };
+
+  Result<std::shared_ptr<Flight>> Join(const std::string& key, const Reference& reference,
+                                       const Credentials& credentials);
+  void Run(const std::string& key, const std::shared_ptr<Flight>& flight,
+           const Reference& reference, const Credentials& credentials);
+  Result<ImagePtr> Pull(const Job& job);
+  Result<ImagePtr> PullNew(const Job& job, Repository& repository);
+  Result<ImagePtr> FindCurrent(const Job& job, Repository& repository);
+  Result<Found> FindImage(const Job& job, Repository& repository);
+  Status FetchLayers(const Job& job, Repository& repository,
+                     const std::vector<LayerFetcher::Layer>& layers);
+  Result<ImagePtr> Record(const Job& job, const std::string& top_digest, Image image);
+
+  PullerOptions options;
+  HttpClient http;
+  Authorizer authorizer;
+  snapshotter::Snapshotter& snapshotter;
+  ImageStore& store;
+  Result<std::unique_ptr<LayerFetcher>> fetcher = std::unique_ptr<LayerFetcher>();
+
+  Mutex mutex;
+  std::map<std::string, std::shared_ptr<Flight>> flights GUARDED_BY(mutex);
+};
+
+Puller::Puller(PullerOptions options, LayerUnpacker& unpacker,
+               snapshotter::Snapshotter& snapshotter, ImageStore& store)
+    : state_(std::make_unique<State>(std::move(options), snapshotter, store)) {
+  state_->fetcher =
+      LayerFetcher::Create(unpacker, snapshotter, std::max(1, state_->options.max_parallel_layers));
+}
+
+Puller::~Puller() = default;
+
+Result<std::shared_ptr<const Image>> Puller::Pull(const Context& context,
+                                                  const PullRequest& request) {
+  ASSIGN_OR_RETURN(auto reference, ParseReference(request.reference), "pull");
+  const std::string what = StrCat("pull ", reference.ToString());
+  if (!state_->fetcher.ok()) return Error(state_->fetcher.error()).Wrap(what);
+  ASSIGN_OR_RETURN(auto credentials, CredentialsFor(request.auth, reference.domain), what);
+  const std::string key = StrCat(reference.ToString(), "|", credentials.Fingerprint());
+
+  ASSIGN_OR_RETURN(auto flight, state_->Join(key, reference, credentials), what);
+  const auto listener = flight->progress.Listen(request.progress);
+  Status waited = flight->done.Wait(context, what);
+  flight->progress.Leave(listener);
+  bool last = false;
+  {
+    MutexLock lock(state_->mutex);
+    last = --flight->callers == 0;
+    // Nobody may join a pull that is about to be cancelled.
+    auto it = state_->flights.find(key);
+    if (last && it != state_->flights.end() && it->second == flight) state_->flights.erase(it);
+  }
+  if (last) {
+    flight->context.Cancel();
+    flight->thread.join();
+  }
+  RETURN_IF_ERROR(waited);
+  if (!flight->result.ok()) return Error(flight->result.error()).Wrap(what);
+  return flight->result;
+}
+
+Result<std::shared_ptr<Flight>> Puller::State::Join(const std::string& key,
+                                                    const Reference& reference,
+                                                    const Credentials& credentials) {
+  MutexLock lock(mutex);
+  if (auto it = flights.find(key); it != flights.end()) {
+    ++it->second->callers;
+    return it->second;
+  }
+  ASSIGN_OR_RETURN(auto context, Context::Cancellable());
+  ASSIGN_OR_RETURN(auto event, OneShotEvent::Create());
+  auto flight = std::make_shared<Flight>(std::move(context), std::move(event));
+  flight->callers = 1;
+  // The thread ends before its flight does: the last caller joins it.
+  ASSIGN_OR_RETURN(flight->thread, StartThread([this, key, flight, reference, credentials] {
+                     Run(key, flight, reference, credentials);
+                   }));
+  flights[key] = flight;
+  return flight;
+}
+
+void Puller::State::Run(const std::string& key, const std::shared_ptr<Flight>& flight,
+                        const Reference& reference, const Credentials& credentials) {
+  {
+    LayerHold hold(store);
+    flight->result = Pull(Job{reference, credentials, *flight});
+  }
+  {
+    MutexLock lock(mutex);
+    auto it = flights.find(key);
+    if (it != flights.end() && it->second == flight) flights.erase(it);
+  }
+  flight->done.Signal();
+}
+
+Result<ImagePtr> Puller::State::Pull(const Job& job) {
+  Failpoint("pull.begun");
+  Repository repository(http, authorizer, BaseUrlOf(job.reference.domain, options.hosts),
+                        job.reference.repository, job.credentials);
+  ASSIGN_OR_RETURN(ImagePtr current, FindCurrent(job, repository));
+  if (current != nullptr) return current;
+  return PullNew(job, repository);
+}
+
+// The image of the store, if it is what the registry would give now: one HEAD, which registries do
+// not count against their limits, and which also shows that this user may have it.
+Result<ImagePtr> Puller::State::FindCurrent(const Job& job, Repository& repository) {
+  if (store.Find(job.reference.ToString()) == nullptr) return ImagePtr();
+  ASSIGN_OR_RETURN(std::string digest,
+                   repository.Resolve(job.flight.context, job.reference.TagOrDigest()));
+  if (digest.empty()) return ImagePtr();
+  ImagePtr known = store.Find(StrCat(job.reference.Name(), "@", digest));
+  if (known == nullptr) return ImagePtr();
+  for (const std::string& diff_id : known->config.diff_ids) {
+    if (!snapshotter.HasLayer(diff_id)) return ImagePtr();
+  }
+  return Record(job, digest, *known);
+}
+
+Result<Puller::State::Found> Puller::State::FindImage(const Job& job, Repository& repository) {
+  const Context& context = job.flight.context;
+  Found found;
+  ASSIGN_OR_RETURN(RawManifest raw, repository.GetManifest(context, job.reference.TagOrDigest()));
+  found.top_digest = raw.digest;
+  ASSIGN_OR_RETURN(auto document, ParseManifest(raw.bytes, raw.content_type));
+  const Platform host = HostPlatform();
+  if (const auto* index = std::get_if<Index>(&document)) {
+    ASSIGN_OR_RETURN(Descriptor chosen, SelectPlatform(*index, host));
+    ASSIGN_OR_RETURN(raw, repository.GetManifest(context, chosen.digest));
+    ASSIGN_OR_RETURN(document, ParseManifest(raw.bytes, raw.content_type));
+  }
+  auto* manifest = std::get_if<Manifest>(&document);
+  if (manifest == nullptr) return Error(Code::kDataLoss, "manifest: an index within an index");
+  found.manifest = std::move(*manifest);
+
+  Image& image = found.image;
+  image.id = found.manifest.config.digest;
+  ASSIGN_OR_RETURN(image.config_json, repository.GetBlob(context, found.manifest.config),
+                   "image configuration");
+  ASSIGN_OR_RETURN(image.config, ParseImageConfig(image.config_json));
+  const auto& config = image.config;
+  const bool other_os = !config.os.empty() && config.os != host.os;
+  const bool other_cpu = !config.architecture.empty() && config.architecture != host.architecture;
+  if (other_os || other_cpu) {
+    return Error(Code::kNotFound,
+                 StrCat("no image for ", host.os, "/", host.architecture, "; this one is for ",
+                        Printable(config.os, 20), "/", Printable(config.architecture, 20)));
+  }
+  if (config.diff_ids.size() != found.manifest.layers.size()) {
+    return Error(Code::kDataLoss, StrCat("the manifest has ", found.manifest.layers.size(),
+                                         " layers and the configuration ", config.diff_ids.size()));
+  }
+  return found;
+}
+
+Status Puller::State::FetchLayers(const Job& job, Repository& repository,
+                                  const std::vector<LayerFetcher::Layer>& layers) {
+  job.flight.progress.Start(layers);
+  // The largest first: it is the one that the others can hide behind.
+  std::vector<size_t> order(layers.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return layers[a].blob.size > layers[b].blob.size; });
+
+  std::atomic<size_t> next{0};
+  Mutex error_mutex;
+  Status first_error;
+  auto work = [&] {
+    for (size_t at = next++; at < order.size(); at = next++) {
+      const size_t i = order[at];
+      Status status =
+          (*fetcher)->Ensure(job.flight.context, repository, layers[i],
+                             [&](int64_t done) { job.flight.progress.SetBytes(i, done); });
+      if (status.ok()) {
+        job.flight.progress.SetComplete(i);
+        continue;
+      }
+      MutexLock lock(error_mutex);
+      // What follows are the cancellations that the first failure causes.
+      if (first_error.ok()) {
+        first_error =
+            std::move(status).error().Wrap(StrCat("layer ", i, " ", layers[i].blob.digest));
+      }
+      job.flight.context.Cancel();
+      return;
+    }
+  };
+  std::vector<std::thread> threads;
+  const size_t most = static_cast<size_t>(std::max(1, options.max_parallel_layers));
+  for (size_t i = 1; i < std::min(most, layers.size()); ++i) {
+    auto thread = StartThread(work);
+    if (!thread.ok()) break;  // fewer will do
+    threads.push_back(std::move(*thread));
+  }
+  work();
+  for (std::thread& thread : threads) thread.join();
+  return first_error;
+}
+
+Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) {
+  ASSIGN_OR_RETURN(Found found, FindImage(job, repository));
+  Image& image = found.image;
+  std::vector<LayerFetcher::Layer> layers;
+  for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
+    layers.push_back({found.manifest.layers[i], image.config.diff_ids[i]});
+  }
+  RETURN_IF_ERROR(FetchLayers(job, repository, layers));
+  const std::set<std::string> distinct(image.config.diff_ids.begin(), image.config.diff_ids.end());
+  for (const std::string& diff_id : distinct) {
+    ASSIGN_OR_RETURN(auto usage, snapshotter.LayerUsage(diff_id));
+    image.size_bytes += usage.bytes;
+  }
+  return Record(job, found.top_digest, std::move(image));
+}
+
+Result<ImagePtr> Puller::State::Record(const Job& job, const std::string& top_digest, Image image) {
+  image.pulled_at_ns = WallNs();
+  image.repo_tags.clear();
+  if (job.reference.digest.empty()) image.repo_tags = {job.reference.ToString()};
+  image.repo_digests = {StrCat(job.reference.Name(), "@", top_digest)};
+  RETURN_IF_ERROR(store.Put(image));
+  Failpoint("pull.image_recorded");
+  ImagePtr recorded = store.Find(image.id);
+  if (recorded == nullptr) return Error(Code::kAborted, "the image was removed meanwhile");
+  return recorded;
+}
+
+}  // namespace berth::image
