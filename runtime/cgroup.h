@@ -17,7 +17,7 @@ enum class CgroupVersion { kV1, kV2 };
 // Which devices a container may use (runtime-spec config-linux.md, "Allowed Device list").
 struct DeviceRule {
   bool allow = false;
-  char type = 'a';  // 'a', 'b', 'c'
+  char type = 'a';                 // 'a', 'b', 'c'
   int64_t major = -1, minor = -1;  // -1: all
   std::string access = "rwm";
 };
@@ -35,9 +35,9 @@ struct CgroupUsage {
 struct CgroupJoin {
   // v2: the directory, for CLONE_INTO_CGROUP. Empty on v1.
   std::string directory;
-  // v1: the `tasks` file of every hierarchy. The child writes "0" into each while it has one thread:
-  // moving oneself needs no lock on all threads of the machine, while writing somebody's pid into
-  // cgroup.procs waits for an RCU grace period (6 ms measured, kernel 6.18).
+  // v1: the `tasks` file of every hierarchy. The child writes "0" into each while it has one
+  // thread: moving oneself needs no lock on all threads of the machine, while writing somebody's
+  // pid into cgroup.procs waits for an RCU grace period (6 ms measured, kernel 6.18).
   std::vector<std::string> tasks_files;
   // Holds the count of OOM kills: "oom_kill N" in v2's memory.events and v1's memory.oom_control.
   // Empty if there is no memory controller.
@@ -65,7 +65,8 @@ class CgroupDriver {
   virtual Result<CgroupUsage> Usage(const std::string& path) const = 0;
   // SIGKILL to every process in it and below.
   virtual Status Kill(const std::string& path) = 0;
-  // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a second.
+  // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a
+  // second.
   virtual Status Remove(const std::string& path) = 0;
   // Paths of cgroups below `parent` (for the sweep after a restart).
   virtual Result<std::vector<std::string>> List(const std::string& parent) const = 0;
@@ -76,6 +77,7 @@ Status CheckResources(const LinuxResources& resources);
 
 // The cgroupfs driver for what is mounted below `mount_root`: "/sys/fs/cgroup" on a real machine, a
 // fixture in tests.
-Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(const std::string& mount_root = "/sys/fs/cgroup");
+Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(
+    const std::string& mount_root = "/sys/fs/cgroup");
 
 }  // namespace berth::runtime

@@ -1,0 +1,262 @@
+#include "runtime/cgroup_v1.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/file.h"
+#include "base/sync.h"
+#include "base/time.h"
+#include "base/undo.h"
+#include "runtime/cgroup_devices.h"
+#include "runtime/cgroup_resources.h"
+#include "runtime/cgroup_tree.h"
+
+namespace berth::runtime {
+
+namespace {
+
+constexpr int64_t kRemoveNs = 1'000'000'000;
+// Shown where there is no limit.
+constexpr uint64_t kUnlimited = uint64_t{1} << 62;
+
+// A v1 cpuset is born empty, and nothing can join it before it has processors and memory nodes. It
+// gets its parent's; so do parents that somebody left empty.
+Status InheritCpuset(int root, const std::string& path) {
+  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+    auto inherited = ReadCgroupFile(root, file);
+    std::string prefix;
+    for (std::string_view part : Split(path, '/')) {
+      prefix = prefix.empty() ? std::string(part) : StrCat(prefix, "/", part);
+      std::string name = StrCat(prefix, "/", file);
+      auto own = ReadCgroupFile(root, name);
+      if (own && own->empty() && inherited) RETURN_IF_ERROR(WriteFileAt(root, name, *inherited));
+      if (own && !own->empty()) inherited = std::move(own);
+    }
+  }
+  return Ok();
+}
+
+Status WriteDeviceRules(int root, const std::string& path, const DevicePolicy& policy) {
+  const char* wide = policy.default_allow ? "devices.allow" : "devices.deny";
+  const char* narrow = policy.default_allow ? "devices.deny" : "devices.allow";
+  RETURN_IF_ERROR(WriteFileAt(root, StrCat(path, "/", wide), "a"));
+  if (policy.exceptions.empty()) return Ok();
+  ASSIGN_OR_RETURN(UniqueFd file, OpenAt(root, StrCat(path, "/", narrow), O_WRONLY));
+  for (const DeviceRule& rule : policy.exceptions) {
+    // One write(2) a rule: the kernel takes no more.
+    std::string line = V1DeviceLine(rule);
+    if (write(file.get(), line.data(), line.size()) < 0) {
+      return ErrnoError(StrCat("write \"", line, "\" to ", narrow));
+    }
+  }
+  return Ok();
+}
+
+class CgroupV1Driver final : public CgroupDriver {
+ public:
+  explicit CgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies)
+      : hierarchies_(std::move(hierarchies)) {
+    for (const auto& hierarchy : hierarchies_) {
+      for (const std::string& controller : hierarchy.controllers) {
+        by_controller_.emplace(controller, &hierarchy);
+      }
+    }
+    const CgroupV1Hierarchy* pids = Find("pids");
+    members_ = pids != nullptr ? pids : &hierarchies_.front();
+  }
+
+  CgroupVersion version() const override { return CgroupVersion::kV1; }
+  Status CheckParent(const std::string& parent) const override {
+    return CheckCgroupPath(parent, "cgroup_parent");
+  }
+  Status Create(const std::string& path, const LinuxResources& resources,
+                const std::vector<DeviceRule>& devices) override;
+  CgroupJoin Join(const std::string& path) const override;
+  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<CgroupUsage> Usage(const std::string& path) const override;
+  Status Kill(const std::string& path) override;
+  Status Remove(const std::string& path) override;
+  Result<std::vector<std::string>> List(const std::string& parent) const override;
+
+ private:
+  const CgroupV1Hierarchy* Find(std::string_view controller) const {
+    auto it = by_controller_.find(controller);
+    return it == by_controller_.end() ? nullptr : it->second;
+  }
+  Status MakeDirectories(const std::string& relative, UndoStack& undo);
+  Status Apply(const std::string& relative, const LinuxResources& resources, bool all_or_nothing);
+  Result<std::string> Read(std::string_view controller, const std::string& relative,
+                           const char* file) const;
+
+  const std::vector<CgroupV1Hierarchy> hierarchies_;
+  std::map<std::string, const CgroupV1Hierarchy*, std::less<>> by_controller_;
+  const CgroupV1Hierarchy* members_;  // the one that execs make cgroups in
+  // Directories are made one at a time, so that nobody makes one in a parent that has no processors
+  // yet.
+  Mutex making_;
+};
+
+Status CgroupV1Driver::MakeDirectories(const std::string& relative, UndoStack& undo) {
+  MutexLock lock(making_);
+  const CgroupV1Hierarchy* cpuset = Find("cpuset");
+  for (const CgroupV1Hierarchy& hierarchy : hierarchies_) {
+    const int root = hierarchy.root.get();
+    auto prepare = [&](const std::string& made) {
+      return &hierarchy == cpuset ? InheritCpuset(root, made) : Ok();
+    };
+    ASSIGN_OR_RETURN(auto made, MakeCgroup(root, relative, prepare), hierarchy.path);
+    undo.Add("make cgroup", [root, made = std::move(made)] {
+      for (auto it = made.rbegin(); it != made.rend(); ++it) {
+        unlinkat(root, it->c_str(), AT_REMOVEDIR);
+      }
+      return Ok();
+    });
+  }
+  return Ok();
+}
+
+Status CgroupV1Driver::Apply(const std::string& relative, const LinuxResources& resources,
+                             bool all_or_nothing) {
+  std::map<const CgroupV1Hierarchy*, UniqueFd> open;
+  auto directory_of = [&](std::string_view controller) {
+    const CgroupV1Hierarchy* hierarchy = Find(controller);
+    if (hierarchy == nullptr) return -1;
+    UniqueFd& fd = open[hierarchy];
+    if (!fd.ok()) {
+      auto opened = OpenCgroup(hierarchy->root.get(), relative);
+      if (opened.ok()) fd = *std::move(opened);
+    }
+    return fd.get();
+  };
+  auto read = [&](std::string_view controller, const std::string& file) {
+    int dir = directory_of(controller);
+    return dir < 0 ? std::nullopt : ReadCgroupFile(dir, file);
+  };
+  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, read));
+  return ApplySettings(settings, directory_of, all_or_nothing);
+}
+
+Status CgroupV1Driver::Create(const std::string& path, const LinuxResources& resources,
+                              const std::vector<DeviceRule>& devices) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  RETURN_IF_ERROR(CheckResources(resources));
+  ASSIGN_OR_RETURN(DevicePolicy policy, MakeDevicePolicy(devices));
+  const std::string relative = path.substr(1);
+  UndoStack undo;
+  RETURN_IF_ERROR(MakeDirectories(relative, undo), "create cgroup ", path);
+  RETURN_IF_ERROR(Apply(relative, resources, /*all_or_nothing=*/false), "create cgroup ", path);
+  const CgroupV1Hierarchy* devices_at = Find("devices");
+  if (!devices.empty()) {
+    if (devices_at == nullptr) {
+      return Error(Code::kFailedPrecondition,
+                   StrCat("create cgroup ", path, ": the devices cgroup controller is missing"));
+    }
+    RETURN_IF_ERROR(WriteDeviceRules(devices_at->root.get(), relative, policy), "create cgroup ",
+                    path);
+  }
+  undo.Commit();
+  return Ok();
+}
+
+CgroupJoin CgroupV1Driver::Join(const std::string& path) const {
+  CgroupJoin join;
+  for (const CgroupV1Hierarchy& hierarchy : hierarchies_) {
+    join.tasks_files.push_back(StrCat(hierarchy.path, path, "/tasks"));
+  }
+  if (const auto* memory = Find("memory")) {
+    join.oom_file = StrCat(memory->path, path, "/memory.oom_control");
+  }
+  join.exec_parent = members_->path + path;
+  return join;
+}
+
+Status CgroupV1Driver::Update(const std::string& path, const LinuxResources& resources) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  RETURN_IF_ERROR(CheckResources(resources));
+  const std::string relative = path.substr(1);
+  RETURN_IF_ERROR(OpenCgroup(members_->root.get(), relative), "update cgroup ", path);
+  RETURN_IF_ERROR(Apply(relative, resources, /*all_or_nothing=*/true), "update cgroup ", path);
+  return Ok();
+}
+
+Result<std::string> CgroupV1Driver::Read(std::string_view controller, const std::string& relative,
+                                         const char* file) const {
+  const CgroupV1Hierarchy* hierarchy = Find(controller);
+  if (hierarchy == nullptr) return std::string();
+  return ReadFileAt(hierarchy->root.get(), StrCat(relative, "/", file));
+}
+
+Result<CgroupUsage> CgroupV1Driver::Usage(const std::string& path) const {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  const std::string relative = path.substr(1);
+  auto number = [](std::string_view text) { return ParseNumber<uint64_t>(Trim(text)).value_or(0); };
+  CgroupUsage usage;
+  ASSIGN_OR_RETURN(std::string cpu, Read("cpuacct", relative, "cpuacct.usage"));
+  ASSIGN_OR_RETURN(std::string memory, Read("memory", relative, "memory.usage_in_bytes"));
+  ASSIGN_OR_RETURN(std::string stat, Read("memory", relative, "memory.stat"));
+  ASSIGN_OR_RETURN(std::string pids, Read("pids", relative, "pids.current"));
+  usage.cpu_usage_ns = number(cpu);
+  usage.memory_usage_bytes = number(memory);
+  uint64_t inactive = KeyedValue(stat, "total_inactive_file");
+  usage.memory_working_set_bytes =
+      usage.memory_usage_bytes - std::min(inactive, usage.memory_usage_bytes);
+  usage.memory_rss_bytes = KeyedValue(stat, "total_rss");
+  usage.memory_page_faults = KeyedValue(stat, "total_pgfault");
+  usage.memory_major_page_faults = KeyedValue(stat, "total_pgmajfault");
+  usage.swap_usage_bytes = KeyedValue(stat, "total_swap");
+  // These two take the parents' limits into account, and save reading two more files.
+  uint64_t limit = KeyedValue(stat, "hierarchical_memory_limit");
+  uint64_t total = KeyedValue(stat, "hierarchical_memsw_limit");
+  if (limit < kUnlimited) usage.memory_limit_bytes = limit;
+  if (total < kUnlimited && total > limit) usage.swap_limit_bytes = total - limit;
+  usage.process_count = number(pids);
+  return usage;
+}
+
+Status CgroupV1Driver::Kill(const std::string& path) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  const std::string relative = path.substr(1);
+  const CgroupV1Hierarchy* freezer = Find("freezer");
+  auto set_state = [&](const char* state) {
+    if (freezer != nullptr) {
+      (void)WriteFileAt(freezer->root.get(), relative + "/freezer.state", state);
+    }
+  };
+  Status status = KillCgroupProcesses(members_->root.get(), relative, [&] { set_state("FROZEN"); });
+  // A frozen process, whoever froze it, takes its signal only once it thaws.
+  set_state("THAWED");
+  return status;
+}
+
+Status CgroupV1Driver::Remove(const std::string& path) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  const int64_t deadline_ns = MonotonicNs() + kRemoveNs;
+  for (const CgroupV1Hierarchy& hierarchy : hierarchies_) {
+    RETURN_IF_ERROR(RemoveCgroup(hierarchy.root.get(), path.substr(1), deadline_ns),
+                    hierarchy.path);
+  }
+  return Ok();
+}
+
+Result<std::vector<std::string>> CgroupV1Driver::List(const std::string& parent) const {
+  RETURN_IF_ERROR(CheckCgroupPath(parent, "cgroup path"));
+  // A removal that was cut short leaves a cgroup in some hierarchies only.
+  std::set<std::string> all;
+  for (const CgroupV1Hierarchy& hierarchy : hierarchies_) {
+    ASSIGN_OR_RETURN(auto below, CgroupsBelow(hierarchy.root.get(), parent.substr(1)));
+    for (const std::string& path : below) all.insert("/" + path);
+  }
+  return std::vector<std::string>(all.begin(), all.end());
+}
+
+}  // namespace
+
+std::unique_ptr<CgroupDriver> NewCgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies) {
+  return std::make_unique<CgroupV1Driver>(std::move(hierarchies));
+}
+
+}  // namespace berth::runtime
