@@ -86,9 +86,12 @@ std::string Report::Ratio(const Row& row) const {
 std::string Report::Line(const Row& row) const {
   std::string line =
       Padded(StrCat("  ", row.name, row.unit.empty() ? "" : ", ", row.unit), kNameWidth);
-  if (const Cell* common = Find(row.cells, "")) return StrCat(line, CellText(common), "\n");
+  if (const Cell* common = Find(row.cells, "")) {
+    return StrCat(line, CellText(common), "\n");
+  }
   for (const std::string& target : targets_) line += CellText(Find(row.cells, target));
-  return StrCat(line, Right(Ratio(row), kNumberWidth), "\n");
+  line += Right(Ratio(row), kNumberWidth);
+  return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 
 std::string Report::Table() const {
