@@ -1,0 +1,45 @@
+// A pod's own net, ipc and uts namespaces: made without a process, kept alive by bind mounts on
+// files of one directory.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "runtime/types.h"
+
+namespace berth::runtime {
+
+struct PodNamespaceOptions {
+  bool net = true, ipc = true, uts = true;  // which the pod has of its own
+  std::string hostname;                     // set in its own uts namespace; empty: the host's
+  StringMap sysctls;                        // CheckSysctls
+};
+
+// Absolute paths of the files; empty for what is the host's.
+struct PodNamespaces {
+  std::string net, ipc, uts;
+};
+
+// Only what belongs to a namespace of the pod's own: net.* with net, kernel.{shm,msg,sem}* and
+// fs.mqueue.* with ipc. Names with '.' or '/' as sysctl(8) takes them; values are plain words and
+// numbers. InvalidArgument names the sysctl.
+Status CheckSysctls(const PodNamespaceOptions& options);
+
+// Makes `path` a mount point of its own that shares no mounts with other mount namespaces, unless
+// it is one, so that no namespace is kept alive by somebody's copy. Once, at start, for the
+// directory that all the pods' directories are in.
+Status EnsurePrivateMount(const std::string& path);
+// Takes that back; ok if it is not there.
+Status RemovePrivateMount(const std::string& path);
+
+// Makes `dir` (parents exist) with the files "net", "ipc", "uts". In a new net namespace `lo` is
+// up, and unless a sysctl says otherwise every port is unprivileged and every group may ping, as
+// with containerd 2. On failure nothing is left. Runs in a short-lived thread; the caller's
+// namespaces stay as they are.
+Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
+                                          const PodNamespaceOptions& options);
+
+// Unmounts and removes everything in `dir`, half made or not, and `dir`. Ok if it does not exist.
+Status RemovePodNamespaces(const std::string& dir);
+
+}  // namespace berth::runtime
