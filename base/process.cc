@@ -43,13 +43,16 @@ class SpawnSetup {
 }  // namespace
 
 Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      leads_group_(other.leads_group_) {}
 
 Child& Child::operator=(Child&& other) noexcept {
   if (this != &other) {
     KillAndReap();
     pid_ = std::exchange(other.pid_, -1);
     pidfd_ = std::move(other.pidfd_);
+    leads_group_ = other.leads_group_;
   }
   return *this;
 }
@@ -71,7 +74,8 @@ Result<int> Child::Wait(const Context& context) {
 
 void Child::KillAndReap() {
   if (pid_ < 0) return;
-  kill(pid_, SIGKILL);  // not yet reaped, so the number is still its own
+  // Not yet reaped, so the number is still its own.
+  kill(leads_group_ ? -pid_ : pid_, SIGKILL);
   (void)Wait(Context::Background());
 }
 
@@ -122,7 +126,7 @@ Result<Child> Spawn(const SpawnOptions& options) {
     waitpid(pid, nullptr, 0);
     return error;
   }
-  return Child(pid, std::move(pidfd));
+  return Child(pid, std::move(pidfd), options.new_session);
 }
 
 Result<RunOutput> RunProgram(const Context& context, const SpawnOptions& options,

@@ -19,6 +19,7 @@ struct SpawnOptions {
   std::string path;               // what is executed; not searched in PATH
   // child_fds[i] becomes descriptor i of the child; -1 opens /dev/null there. All others close.
   std::vector<int> child_fds;
+  // Its own session and process group; killing it then kills the whole group.
   bool new_session = false;
 };
 
@@ -26,7 +27,8 @@ struct SpawnOptions {
 class Child {
  public:
   Child() = default;
-  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Child(pid_t pid, UniqueFd pidfd, bool leads_group = false)
+      : pid_(pid), pidfd_(std::move(pidfd)), leads_group_(leads_group) {}
   Child(Child&& other) noexcept;
   Child& operator=(Child&& other) noexcept;
   ~Child();
@@ -43,6 +45,7 @@ class Child {
  private:
   pid_t pid_ = -1;
   UniqueFd pidfd_;
+  bool leads_group_ = false;
 };
 
 Result<Child> Spawn(const SpawnOptions& options);
