@@ -1,11 +1,12 @@
-// The OCI runtime specification (runtime-spec 1.1, config.md and config-linux.md) of one container, as
-// far as Berth writes it: made from CRI's configuration and the image's, flattened into a launch plan
-// for the built-in runtime, written as config.json for others.
+// The OCI runtime specification (runtime-spec 1.1, config.md and config-linux.md) of one container,
+// as far as Berth writes it: made from CRI's configuration and the image's, flattened into a launch
+// plan for the built-in runtime, written as config.json for others.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -53,7 +54,7 @@ struct OciNamespace {
 struct OciSpec {
   OciProcess process;
   bool root_readonly = false;
-  std::string hostname;  // of a new uts namespace; empty: not set
+  std::string hostname;          // of a new uts namespace; empty: not set
   std::vector<OciMount> mounts;  // in the order of mounting
   std::vector<OciNamespace> namespaces;
   std::vector<OciDevice> devices;
@@ -89,7 +90,13 @@ struct SpecInputs {
 // touches nothing.
 Result<OciSpec> BuildOciSpec(const SpecInputs& inputs);
 
-// config.json's text.
+// The pod's sysctls, with '.' between the parts and '/' for a '.' in one. InvalidArgument for a
+// name or value that is none (CVE-2022-0811), for what belongs to no namespace, and for what
+// belongs to one that the pod shares with the host (CVE-2022-0532). For RunPodSandbox to check and
+// to set in the pod's namespaces; BuildOciSpec has them too.
+Result<std::vector<std::pair<std::string, std::string>>> PodSysctls(const PodConfig& pod);
+
+// config.json's text. The seccomp filter is not in it: of a profile the spec knows the name only.
 std::string OciSpecJson(const OciSpec& spec);
 
 }  // namespace berth::runtime
