@@ -1,0 +1,53 @@
+#include "cri/call_log.h"
+
+#include <glog/logging.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/strings.h"
+#include "base/time.h"
+
+namespace berth::cri {
+
+namespace {
+
+using grpc::experimental::InterceptionHookPoints;
+
+class CallLogger final : public grpc::experimental::Interceptor {
+ public:
+  explicit CallLogger(std::string_view method)
+      : name_(method.substr(method.rfind('/') + 1)), begun_ns_(MonotonicNs()) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
+      grpc::Status status = methods->GetSendStatus();
+      if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED &&
+          status.error_message().empty()) {
+        status = {status.error_code(), StrCat("Berth does not implement ", name_, " yet")};
+        methods->ModifySendStatus(status);
+      }
+      if (!status.ok()) Log(status);
+    }
+    methods->Proceed();
+  }
+
+ private:
+  void Log(const grpc::Status& status) const {
+    LOG(WARNING) << name_ << " failed after " << (MonotonicNs() - begun_ns_) / 1'000'000
+                 << " ms with code " << status.error_code() << ": "
+                 << Printable(status.error_message(), 2048);
+  }
+
+  const std::string name_;
+  const int64_t begun_ns_;
+};
+
+}  // namespace
+
+grpc::experimental::Interceptor* CallLog::CreateServerInterceptor(
+    grpc::experimental::ServerRpcInfo* info) {
+  return new CallLogger(info->method());
+}
+
+}  // namespace berth::cri

@@ -1,0 +1,16 @@
+// Sees every call of the server: logs those that fail, in one place, with name and duration, and
+// gives calls that Berth does not implement a message that says so. Requests are never logged: they
+// may hold credentials.
+#pragma once
+
+#include <grpcpp/support/server_interceptor.h>
+
+namespace berth::cri {
+
+class CallLog final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override;
+};
+
+}  // namespace berth::cri

@@ -1,0 +1,39 @@
+// CRI's ImageService: which images there are, pulling, removing, and the disk they take.
+#pragma once
+
+#include "base/context.h"
+#include "cri/pb.h"
+#include "cri/proto/api.grpc.pb.h"
+#include "image/image_store.h"
+#include "image/puller.h"
+#include "snapshotter/snapshotter.h"
+
+namespace berth::cri {
+
+// Thread-safe. All arguments must outlive it. Pulls go on when their client has gone (its retry
+// joins them) and end with `lifetime`.
+class ImageService final : public pb::ImageService::Service {
+ public:
+  ImageService(Context lifetime, image::ImageStore& images, image::Puller& puller,
+               snapshotter::Snapshotter& snapshotter);
+
+  grpc::Status ListImages(grpc::ServerContext* call, const pb::ListImagesRequest* request,
+                          pb::ListImagesResponse* response) override;
+  // A missing image is an answer without an image, not an error.
+  grpc::Status ImageStatus(grpc::ServerContext* call, const pb::ImageStatusRequest* request,
+                           pb::ImageStatusResponse* response) override;
+  grpc::Status PullImage(grpc::ServerContext* call, const pb::PullImageRequest* request,
+                         pb::PullImageResponse* response) override;
+  grpc::Status RemoveImage(grpc::ServerContext* call, const pb::RemoveImageRequest* request,
+                           pb::RemoveImageResponse* response) override;
+  grpc::Status ImageFsInfo(grpc::ServerContext* call, const pb::ImageFsInfoRequest* request,
+                           pb::ImageFsInfoResponse* response) override;
+
+ private:
+  const Context lifetime_;
+  image::ImageStore& images_;
+  image::Puller& puller_;
+  snapshotter::Snapshotter& snapshotter_;
+};
+
+}  // namespace berth::cri

@@ -1,0 +1,64 @@
+#include "cri/runtime_service.h"
+#include "cri/status.h"
+#include "cri/translate_answer.h"
+#include "cri/translate_request.h"
+
+namespace berth::cri {
+
+grpc::Status RuntimeService::RunPodSandbox(grpc::ServerContext*,
+                                           const pb::RunPodSandboxRequest* request,
+                                           pb::RunPodSandboxResponse* response) {
+  return Answer([&]() -> berth::Status {
+    ASSIGN_OR_RETURN(auto config, PodConfigOf(request->config()));
+    ASSIGN_OR_RETURN(auto id, runtime_.pods().Run(Lasting(), config, request->runtime_handler()));
+    response->set_pod_sandbox_id(id);
+    return Ok();
+  });
+}
+
+grpc::Status RuntimeService::StopPodSandbox(grpc::ServerContext* call,
+                                            const pb::StopPodSandboxRequest* request,
+                                            pb::StopPodSandboxResponse*) {
+  return Answer([&]() -> berth::Status {
+    RETURN_IF_ERROR(RequireId(request->pod_sandbox_id(), "pod_sandbox_id"));
+    return runtime_.pods().Stop(Bounded(*call), request->pod_sandbox_id());
+  });
+}
+
+grpc::Status RuntimeService::RemovePodSandbox(grpc::ServerContext* call,
+                                              const pb::RemovePodSandboxRequest* request,
+                                              pb::RemovePodSandboxResponse*) {
+  return Answer([&]() -> berth::Status {
+    RETURN_IF_ERROR(RequireId(request->pod_sandbox_id(), "pod_sandbox_id"));
+    return runtime_.pods().Remove(Bounded(*call), request->pod_sandbox_id());
+  });
+}
+
+grpc::Status RuntimeService::PodSandboxStatus(grpc::ServerContext*,
+                                              const pb::PodSandboxStatusRequest* request,
+                                              pb::PodSandboxStatusResponse* response) {
+  return Answer([&]() -> berth::Status {
+    RETURN_IF_ERROR(RequireId(request->pod_sandbox_id(), "pod_sandbox_id"));
+    ASSIGN_OR_RETURN(auto pod, runtime_.pods().Get(request->pod_sandbox_id()));
+    // containers_statuses and timestamp stay empty: with one of them kubelet expects the other, and
+    // an event stream that agrees with both.
+    ToPb(pod, response->mutable_status());
+    if (request->verbose()) {
+      ASSIGN_OR_RETURN(auto info, runtime_.pods().Info(pod.id));
+      (*response->mutable_info())["info"] = ToUtf8(info);
+    }
+    return Ok();
+  });
+}
+
+grpc::Status RuntimeService::ListPodSandbox(grpc::ServerContext*,
+                                            const pb::ListPodSandboxRequest* request,
+                                            pb::ListPodSandboxResponse* response) {
+  return Answer([&]() -> berth::Status {
+    ASSIGN_OR_RETURN(auto filter, PodFilterOf(request->filter()));
+    for (const runtime::Pod& pod : runtime_.pods().List(filter)) ToPb(pod, response->add_items());
+    return Ok();
+  });
+}
+
+}  // namespace berth::cri

@@ -1,0 +1,94 @@
+// CRI's RuntimeService. Each RPC checks and translates its request, calls one verb of the runtime
+// and translates the answer. What is not overridden here is not there yet: clients get
+// UNIMPLEMENTED with a message from cri/call_log.h. docs/CRI.md lists all RPCs.
+#pragma once
+
+#include <string>
+
+#include "base/context.h"
+#include "config/config.h"
+#include "cri/pb.h"
+#include "cri/proto/api.grpc.pb.h"
+#include "image/image_store.h"
+#include "runtime/runtime.h"
+
+namespace berth::cri {
+
+struct RuntimeServiceOptions {
+  std::string version;  // of Berth, a semantic version
+  config::Config config;
+  // Ends when the daemon stops: what is still being done is then undone or left for recovery.
+  Context lifetime = Context::Background();
+};
+
+// Thread-safe: gRPC calls it from many threads. The runtime and the store must outlive it.
+class RuntimeService final : public pb::RuntimeService::Service {
+ public:
+  RuntimeService(RuntimeServiceOptions options, runtime::Runtime& runtime,
+                 image::ImageStore& images);
+
+  // status_rpcs.cc
+  grpc::Status Version(grpc::ServerContext* call, const pb::VersionRequest* request,
+                       pb::VersionResponse* response) override;
+  grpc::Status Status(grpc::ServerContext* call, const pb::StatusRequest* request,
+                      pb::StatusResponse* response) override;
+  grpc::Status RuntimeConfig(grpc::ServerContext* call, const pb::RuntimeConfigRequest* request,
+                             pb::RuntimeConfigResponse* response) override;
+
+  // pod_rpcs.cc
+  grpc::Status RunPodSandbox(grpc::ServerContext* call, const pb::RunPodSandboxRequest* request,
+                             pb::RunPodSandboxResponse* response) override;
+  grpc::Status StopPodSandbox(grpc::ServerContext* call, const pb::StopPodSandboxRequest* request,
+                              pb::StopPodSandboxResponse* response) override;
+  grpc::Status RemovePodSandbox(grpc::ServerContext* call,
+                                const pb::RemovePodSandboxRequest* request,
+                                pb::RemovePodSandboxResponse* response) override;
+  grpc::Status PodSandboxStatus(grpc::ServerContext* call,
+                                const pb::PodSandboxStatusRequest* request,
+                                pb::PodSandboxStatusResponse* response) override;
+  grpc::Status ListPodSandbox(grpc::ServerContext* call, const pb::ListPodSandboxRequest* request,
+                              pb::ListPodSandboxResponse* response) override;
+
+  // container_rpcs.cc
+  grpc::Status CreateContainer(grpc::ServerContext* call, const pb::CreateContainerRequest* request,
+                               pb::CreateContainerResponse* response) override;
+  grpc::Status StartContainer(grpc::ServerContext* call, const pb::StartContainerRequest* request,
+                              pb::StartContainerResponse* response) override;
+  grpc::Status StopContainer(grpc::ServerContext* call, const pb::StopContainerRequest* request,
+                             pb::StopContainerResponse* response) override;
+  grpc::Status RemoveContainer(grpc::ServerContext* call, const pb::RemoveContainerRequest* request,
+                               pb::RemoveContainerResponse* response) override;
+  grpc::Status ListContainers(grpc::ServerContext* call, const pb::ListContainersRequest* request,
+                              pb::ListContainersResponse* response) override;
+  grpc::Status ContainerStatus(grpc::ServerContext* call, const pb::ContainerStatusRequest* request,
+                               pb::ContainerStatusResponse* response) override;
+  grpc::Status UpdateContainerResources(grpc::ServerContext* call,
+                                        const pb::UpdateContainerResourcesRequest* request,
+                                        pb::UpdateContainerResourcesResponse* response) override;
+  grpc::Status ReopenContainerLog(grpc::ServerContext* call,
+                                  const pb::ReopenContainerLogRequest* request,
+                                  pb::ReopenContainerLogResponse* response) override;
+
+  // exec_rpcs.cc
+  grpc::Status ExecSync(grpc::ServerContext* call, const pb::ExecSyncRequest* request,
+                        pb::ExecSyncResponse* response) override;
+
+  // stats_rpcs.cc
+  grpc::Status ContainerStats(grpc::ServerContext* call, const pb::ContainerStatsRequest* request,
+                              pb::ContainerStatsResponse* response) override;
+  grpc::Status ListContainerStats(grpc::ServerContext* call,
+                                  const pb::ListContainerStatsRequest* request,
+                                  pb::ListContainerStatsResponse* response) override;
+
+ private:
+  // For verbs that a client's retry takes up where they are: they go on when the client has gone.
+  const Context& Lasting() const { return options_.lifetime; }
+  // For verbs that nobody needs any more once the client's deadline has passed.
+  Context Bounded(const grpc::ServerContext& call) const;
+
+  const RuntimeServiceOptions options_;
+  runtime::Runtime& runtime_;
+  image::ImageStore& images_;
+};
+
+}  // namespace berth::cri

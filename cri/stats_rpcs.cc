@@ -1,0 +1,28 @@
+#include "cri/runtime_service.h"
+#include "cri/status.h"
+#include "cri/translate_answer.h"
+#include "cri/translate_request.h"
+
+namespace berth::cri {
+
+grpc::Status RuntimeService::ContainerStats(grpc::ServerContext*,
+                                            const pb::ContainerStatsRequest* request,
+                                            pb::ContainerStatsResponse* response) {
+  return Answer([&]() -> berth::Status {
+    RETURN_IF_ERROR(RequireId(request->container_id(), "container_id"));
+    ASSIGN_OR_RETURN(auto usage, runtime_.stats().Get(request->container_id()));
+    ToPb(usage, response->mutable_stats());
+    return Ok();
+  });
+}
+
+grpc::Status RuntimeService::ListContainerStats(grpc::ServerContext*,
+                                                const pb::ListContainerStatsRequest* request,
+                                                pb::ListContainerStatsResponse* response) {
+  for (const auto& usage : runtime_.stats().List(ContainerFilterOf(request->filter()))) {
+    ToPb(usage, response->add_stats());
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace berth::cri

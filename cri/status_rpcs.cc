@@ -1,0 +1,54 @@
+#include "cri/runtime_service.h"
+#include "cri/status.h"
+
+namespace berth::cri {
+
+namespace {
+
+void AddCondition(const char* type, const berth::Status& state, const char* reason,
+                  pb::RuntimeStatus* status) {
+  pb::RuntimeCondition* condition = status->add_conditions();
+  condition->set_type(type);
+  condition->set_status(state.ok());
+  if (state.ok()) return;
+  condition->set_reason(reason);
+  condition->set_message(ToUtf8(state.error().message()));
+}
+
+}  // namespace
+
+grpc::Status RuntimeService::Version(grpc::ServerContext*, const pb::VersionRequest*,
+                                     pb::VersionResponse* response) {
+  // The version of kubelet's runtime API, which has been this from the beginning.
+  response->set_version("0.1.0");
+  response->set_runtime_name("berth");
+  response->set_runtime_version(options_.version);
+  response->set_runtime_api_version("v1");
+  return grpc::Status::OK;
+}
+
+grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusRequest* request,
+                                    pb::StatusResponse* response) {
+  // The service answers only after the runtime has been opened, and then it is ready.
+  AddCondition("RuntimeReady", Ok(), "", response->mutable_status());
+  AddCondition("NetworkReady", runtime_.cni().Ready(), "NetworkPluginNotReady",
+               response->mutable_status());
+  // The default handler is the only one, and it has none of the features that handlers may have.
+  response->add_runtime_handlers()->mutable_features();
+  response->mutable_features()->set_supplemental_groups_policy(true);
+  if (request->verbose()) {
+    auto& info = *response->mutable_info();
+    info["config"] = ToUtf8(config::ToJson(options_.config));
+    info["cniconfig"] = ToUtf8(runtime_.cni().ConfigJson());
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext*, const pb::RuntimeConfigRequest*,
+                                           pb::RuntimeConfigResponse* response) {
+  bool systemd = options_.config.cgroup.driver == "systemd";
+  response->mutable_linux()->set_cgroup_driver(systemd ? pb::SYSTEMD : pb::CGROUPFS);
+  return grpc::Status::OK;
+}
+
+}  // namespace berth::cri
