@@ -1,0 +1,61 @@
+// The berth command: parses the command line, makes the calls, prints one line on failure.
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+#include "base/strings.h"
+#include "cli/command.h"
+
+namespace berth::cli {
+
+CLI::App* Cli::AddCommand(const std::string& name, const std::string& description) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->add_option("--address", address, "Socket of berthd")
+      ->envname("BERTH_ADDRESS")
+      ->capture_default_str();
+  command->add_option("-o,--output", output, "How answers are printed")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  return command;
+}
+
+namespace {
+
+constexpr char kFooter[] =
+    "Exit codes: 0 success; 1 berthd refused or could not be reached; 2 wrong command line.\n"
+    "`run` and `exec` pass on the command's own code (128 + signal if it was killed), and exit\n"
+    "with 125 when it could not be run.";
+
+int Main(int argc, char** argv) {
+  // A closed pipe is an error of write(2), not the end.
+  signal(SIGPIPE, SIG_IGN);
+  Cli cli;
+  cli.app.require_subcommand(1);
+  cli.app.footer(kFooter);
+  AddRunCommand(cli);
+  AddListCommands(cli);
+  AddLogsCommand(cli);
+  AddContainerCommands(cli);
+  AddImageCommands(cli);
+  AddInfoCommands(cli);
+  AddCompletionCommand(cli);
+  try {
+    cli.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return cli.app.exit(error);  // --help
+    std::cerr << "berth: " << error.what() << " (see berth --help)\n";
+    return kExitUsage;
+  }
+  Client client(cli.address);
+  Result<int> exit_code = cli.action(client);
+  if (exit_code.ok()) return *exit_code;
+  std::cerr << StrCat("berth: ", exit_code.error().message(), "\n");
+  return cli.failure_exit_code;
+}
+
+}  // namespace
+}  // namespace berth::cli
+
+int main(int argc, char** argv) {
+  return berth::cli::Main(argc, argv);
+}
