@@ -226,10 +226,12 @@ Status BuildAppArmor(const ContainerSecurityContext& security, OciSpec& spec) {
   if (!wanted) {
     ASSIGN_OR_RETURN(wanted, ParseOlderProfile("apparmor_profile", security.apparmor_profile));
   }
-  if (!wanted || security.privileged || wanted->type == ProfileType::kUnconfined) return Ok();
+  if (!wanted || wanted->type == ProfileType::kUnconfined) return Ok();
   bool has_apparmor = KernelHasAppArmor();
   if (wanted->type == ProfileType::kRuntimeDefault) {
-    return has_apparmor ? Status(UnimplementedField("apparmor: RuntimeDefault")) : Ok();
+    return has_apparmor && !security.privileged
+               ? Status(UnimplementedField("apparmor: RuntimeDefault"))
+               : Ok();
   }
   if (!has_apparmor) {
     return Error(Code::kFailedPrecondition,

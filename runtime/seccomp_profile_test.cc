@@ -70,7 +70,7 @@ std::vector<std::string> DefaultCaps() {
 }
 
 SeccompFilter DefaultFilter(const std::vector<std::string>& capabilities) {
-  SeccompProfiles profiles;
+  static SeccompProfiles profiles;
   auto filter = profiles.Get({ProfileType::kRuntimeDefault, ""}, capabilities);
   EXPECT_TRUE(filter.ok()) << filter.error().message();
   return **filter;
