@@ -18,8 +18,8 @@ class ContainerManager {
   explicit ContainerManager(Core& core);
 
   // A second call for the same pod, name and attempt joins the first or returns its container. On
-  // failure nothing is left. FailedPrecondition if the pod is not ready; NotFound for an unknown pod
-  // or image; InvalidArgument names the field.
+  // failure nothing is left. FailedPrecondition if the pod is not ready; NotFound for an unknown
+  // pod or image; InvalidArgument names the field.
   Result<std::string> Create(const Context& context, const std::string& pod_id,
                              const ContainerConfig& config);
   // On failure of the start itself the container is exited, with reason StartError and code 128.

@@ -1,12 +1,14 @@
 #include "runtime/netns.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -142,12 +144,8 @@ Status MakeNamespaces(const std::string& dir, const PodNamespaceOptions& options
   RETURN_IF_ERROR(WriteSysctls(options));
   for (const Kind& kind : kKinds) {
     if (!(options.*kind.wanted)) continue;
-    std::string path = StrCat(dir, "/", kind.name);
-    ASSIGN_OR_RETURN(UniqueFd file, Open(path, O_RDONLY | O_CREAT | O_NOFOLLOW, 0400));
-    std::string source = StrCat("/proc/thread-self/ns/", kind.name);
-    if (mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) {
-      return ErrnoError(StrCat("bind ", source, " on ", path));
-    }
+    RETURN_IF_ERROR(
+        PinNamespace(StrCat("/proc/thread-self/ns/", kind.name), StrCat(dir, "/", kind.name)));
   }
   return Ok();
 }
@@ -208,6 +206,19 @@ Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
     if (options.*kind.wanted) made.*kind.path = StrCat(dir, "/", kind.name);
   }
   return made;
+}
+
+Status PinNamespace(const std::string& source, const std::string& path) {
+  ASSIGN_OR_RETURN(UniqueFd file, Open(path, O_RDONLY | O_CREAT | O_NOFOLLOW, 0400));
+  if (mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    return ErrnoError(StrCat("bind ", source, " on ", path));
+  }
+  return Ok();
+}
+
+bool IsPinnedNamespace(const std::string& path) {
+  struct statfs fs {};
+  return statfs(path.c_str(), &fs) == 0 && fs.f_type == NSFS_MAGIC;
 }
 
 Status RemovePodNamespaces(const std::string& dir) {

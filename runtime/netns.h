@@ -39,6 +39,12 @@ Status RemovePrivateMount(const std::string& path);
 Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
                                           const PodNamespaceOptions& options);
 
+// Keeps one more namespace ("/proc/PID/ns/pid") alive by a bind mount on the new file `path`, in a
+// directory that CreatePodNamespaces has made.
+Status PinNamespace(const std::string& source, const std::string& path);
+// True if a namespace is mounted on the file: false after a reboot, or if it is not there.
+bool IsPinnedNamespace(const std::string& path);
+
 // Unmounts and removes everything in `dir`, half made or not, and `dir`. Ok if it does not exist.
 Status RemovePodNamespaces(const std::string& dir);
 

@@ -19,8 +19,8 @@ class PodManager {
   explicit PodManager(Core& core);
 
   // A second call for the same metadata (name, namespace, uid, attempt) joins the first, or returns
-  // the pod that it made while that is ready. On failure nothing is left: no namespace, address, file
-  // or record.
+  // the pod that it made while that is ready. On failure nothing is left: no namespace, address,
+  // file or record.
   Result<std::string> Run(const Context& context, const PodConfig& config,
                           const std::string& runtime_handler);
   // Stops the containers, takes the network down. Ok for a pod that does not exist or is stopped.

@@ -25,7 +25,7 @@ class Runtime {
   static Result<std::unique_ptr<Runtime>> Open(const config::Config& config, EventLoop& loop,
                                                snapshotter::Snapshotter& snapshotter,
                                                image::ImageStore& images);
-  // Leaves every container running.
+  // Stops the loop and leaves every container running.
   ~Runtime();
 
   PodManager& pods();

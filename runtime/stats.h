@@ -17,8 +17,8 @@ class Core;
 struct ContainerUsage {
   Container container;
   int64_t timestamp_ns = 0;
-  uint64_t cpu_usage_ns = 0;   // total
-  uint64_t cpu_nano_cores = 0; // average since the sample before, 0 for the first
+  uint64_t cpu_usage_ns = 0;    // total
+  uint64_t cpu_nano_cores = 0;  // average since the sample before, 0 for the first
   uint64_t memory_usage_bytes = 0, memory_working_set_bytes = 0, memory_rss_bytes = 0;
   uint64_t memory_available_bytes = 0;  // limit minus working set; 0 without a limit
   uint64_t memory_page_faults = 0, memory_major_page_faults = 0;

@@ -1,0 +1,182 @@
+#include "runtime/container_create.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include <cstring>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/time.h"
+#include "runtime/image_user.h"
+#include "runtime/launch_plan.h"
+#include "runtime/pod_files.h"
+
+namespace berth::runtime {
+
+namespace {
+
+// "SIGTERM", "TERM", "15", "SIGRTMIN+3"; 0 for what is none (image-spec config.md, StopSignal).
+int ParseSignal(std::string_view text) {
+  if (auto number = ParseNumber<int>(text)) return *number > 0 && *number <= SIGRTMAX ? *number : 0;
+  if (text.starts_with("SIG")) text.remove_prefix(3);
+  for (int number = 1; number < SIGRTMIN; ++number) {
+    const char* name = sigabbrev_np(number);
+    if (name != nullptr && text == name) return number;
+  }
+  if (!text.starts_with("RTMIN")) return 0;
+  text.remove_prefix(5);
+  if (text.empty()) return SIGRTMIN;
+  auto offset = text[0] == '+' ? ParseNumber<int>(text.substr(1)) : std::nullopt;
+  return offset && *offset >= 0 && SIGRTMIN + *offset <= SIGRTMAX ? SIGRTMIN + *offset : 0;
+}
+
+int StopSignal(const ContainerConfig& config, const image::Image& image) {
+  if (config.stop_signal != 0) return config.stop_signal;
+  int from_image = ParseSignal(image.config.stop_signal);
+  return from_image != 0 ? from_image : SIGTERM;
+}
+
+const NamespaceOptions& NamespacesOf(const PodConfig& pod, const ContainerConfig& container) {
+  return container.security.namespaces ? *container.security.namespaces : pod.security.namespaces;
+}
+
+// The PID namespace of the container that pid mode TARGET names.
+Result<std::string> TargetPidNamespace(Core& core, const std::string& target_id) {
+  ASSIGN_OR_RETURN(auto target, core.FindContainer(target_id), "namespace_options.target_id");
+  const int32_t pid = target->With([](const ContainerRecord& r) { return r.container.pid; });
+  if (pid == 0) {
+    return Error(Code::kFailedPrecondition,
+                 StrCat("namespace_options.target_id: container ", target_id, " is not running"));
+  }
+  return StrCat("/proc/", pid, "/ns/pid");
+}
+
+Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& record,
+                         const image::ImageConfig& image, const std::string& home) {
+  const Container& container = record.container;
+  std::string target_pid_ns;
+  const NamespaceOptions& namespaces = NamespacesOf(pod.config, container.config);
+  if (namespaces.pid == NamespaceMode::kTarget) {
+    ASSIGN_OR_RETURN(target_pid_ns, TargetPidNamespace(core, namespaces.target_id));
+  }
+  SpecInputs inputs{pod.config,
+                    container.config,
+                    image,
+                    container.user,
+                    home,
+                    PathsOfPod(core.PodDir(pod.id), pod.config),
+                    record.cgroup_path,
+                    target_pid_ns,
+                    core.config.runtime.rlimit_nofile_soft,
+                    core.config.runtime.rlimit_nofile_hard};
+  return BuildOciSpec(inputs);
+}
+
+Status CheckHostPaths(const ContainerConfig& config) {
+  for (const Mount& mount : config.mounts) {
+    if (mount.host_path.empty()) continue;
+    auto source = Open(mount.host_path, O_PATH);
+    if (!source.ok()) {
+      return Error(Code::kInvalidArgument,
+                   StrCat("mounts: host_path \"", Printable(mount.host_path), "\" for \"",
+                          Printable(mount.container_path), "\": ", source.error().message()),
+                   source.error().sys_errno());
+    }
+  }
+  return Ok();
+}
+
+Status CheckLogPath(const Pod& pod, const ContainerConfig& config) {
+  if (config.log_path.empty() || pod.config.log_directory.empty()) return Ok();
+  if (IsPlainRelativePath(config.log_path)) return Ok();
+  return Error(Code::kInvalidArgument, StrCat("log_path: \"", Printable(config.log_path),
+                                              "\" is not a plain relative path"));
+}
+
+shim::wire::LogPlan LogOf(const Core& core, const Pod& pod, const ContainerConfig& config) {
+  shim::wire::LogPlan log;
+  if (config.log_path.empty() || pod.config.log_directory.empty()) return log;
+  log.directory = pod.config.log_directory;
+  log.name = config.log_path;
+  log.max_line_bytes = static_cast<uint32_t>(core.config.runtime.max_log_line_bytes);
+  return log;
+}
+
+Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, const OciSpec& spec) {
+  std::string seccomp;
+  if (spec.seccomp) {
+    ASSIGN_OR_RETURN(auto filter,
+                     core.seccomp.Get(*spec.seccomp, spec.process.capabilities.bounding));
+    if (filter) seccomp = *filter;
+  }
+  const CgroupJoin join = core.cgroups->Join(record.cgroup_path);
+  const ContainerConfig& config = record.container.config;
+  ASSIGN_OR_RETURN(auto plan,
+                   MakeLaunchPlan({spec, join, seccomp, LogOf(core, pod, config), config.stdin}));
+  RETURN_IF_ERROR(MakeDirs(core.ContainerDir(record.container.id), 0700));
+  ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(record.container.id));
+  return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
+}
+
+Result<ImageUser> ResolveUser(Core& core, const ContainerRecord& record,
+                              const image::Image& image) {
+  ASSIGN_OR_RETURN(auto rootfs, core.snapshotter.Mount(record.container.id, {}));
+  return ResolveImageUser(rootfs.get(), record.container.config.security, image.config.user);
+}
+
+}  // namespace
+
+ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const ContainerConfig& config,
+                                   const image::Image& image, const std::string& id) {
+  ContainerRecord record;
+  Container& container = record.container;
+  container.id = id;
+  container.pod_id = pod.id;
+  container.config = config;
+  container.state = ContainerState::kCreated;
+  container.created_at_ns = WallNs();
+  container.image_id = image.id;
+  container.image_ref = image.repo_digests.empty() ? image.id : image.repo_digests[0];
+  if (!config.log_path.empty() && !pod.config.log_directory.empty()) {
+    container.log_path = StrCat(pod.config.log_directory, "/", config.log_path);
+  }
+  container.resources = config.resources;
+  container.stop_signal = StopSignal(config, image);
+  const std::string& parent = pod.config.cgroup_parent;
+  record.cgroup_path = StrCat(parent.empty() ? core.config.cgroup.default_parent : parent, "/", id);
+  record.layers = image.config.diff_ids;
+  return record;
+}
+
+Status BuildContainer(Core& core, const Pod& pod, const image::Image& image,
+                      ContainerEntry& entry) {
+  ContainerRecord record = entry.Get();
+  const ContainerConfig& config = record.container.config;
+  RETURN_IF_ERROR(CheckResources(config.resources), "linux.resources");
+  RETURN_IF_ERROR(CheckLogPath(pod, config));
+  RETURN_IF_ERROR(CheckHostPaths(config));
+  RETURN_IF_ERROR(core.snapshotter.CreateSnapshot(record.container.id, {record.layers}),
+                  "snapshot");
+  Failpoint("create_container.snapshot");
+  ASSIGN_OR_RETURN(auto user, ResolveUser(core, record, image));
+  record.container.user = user.user;
+  ASSIGN_OR_RETURN(auto spec, MakeSpec(core, pod, record, image.config, user.home));
+  RETURN_IF_ERROR(WritePlan(core, pod, record, spec));
+  return core.Save(entry, [&](ContainerRecord& r) {
+    r.container.user = user.user;
+    r.device_rules = spec.device_rules;
+    r.phase = ContainerPhase::kCreated;
+  });
+}
+
+Result<OciSpec> SpecOfContainer(Core& core, const ContainerRecord& record) {
+  ASSIGN_OR_RETURN(auto pod_entry, core.FindPod(record.container.pod_id));
+  const Pod pod = pod_entry->With([](const PodRecord& r) { return r.pod; });
+  auto image = core.images.Find(record.container.image_id);
+  if (!image)
+    return Error(Code::kNotFound, StrCat("image ", record.container.image_id, " not found"));
+  return MakeSpec(core, pod, record, image->config, "");
+}
+
+}  // namespace berth::runtime

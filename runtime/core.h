@@ -1,0 +1,63 @@
+// What the managers share: made once by Runtime::Open, handed to each by reference.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "config/config.h"
+#include "image/image_store.h"
+#include "runtime/cgroup.h"
+#include "runtime/cni.h"
+#include "runtime/index.h"
+#include "runtime/seccomp_profile.h"
+#include "runtime/shim_client.h"
+#include "runtime/shim_monitor.h"
+#include "runtime/store.h"
+#include "snapshotter/snapshotter.h"
+
+namespace berth::runtime {
+
+class Core {
+ public:
+  Core(const config::Config& the_config, EventLoop& the_loop,
+       snapshotter::Snapshotter& the_snapshotter, image::ImageStore& the_images)
+      : config(the_config), loop(the_loop), snapshotter(the_snapshotter), images(the_images) {}
+
+  const config::Config& config;
+  EventLoop& loop;
+  snapshotter::Snapshotter& snapshotter;
+  image::ImageStore& images;
+
+  std::unique_ptr<CgroupDriver> cgroups;
+  std::unique_ptr<Cni> cni;
+  std::unique_ptr<Store> store;
+  std::unique_ptr<ShimLauncher> shims;
+  SeccompProfiles seccomp;
+  Index index;
+  // Last, so that it goes first: its thread uses the members above.
+  std::unique_ptr<ShimMonitor> monitor;
+
+  // Directories below config.state, 0700.
+  std::string PodDir(const std::string& id) const { return StrCat(config.state, "/pods/", id); }
+  std::string ContainerDir(const std::string& id) const {
+    return StrCat(config.state, "/containers/", id);
+  }
+  Result<UniqueFd> OpenContainerDir(const std::string& id) const;
+  Result<ShimClient> ConnectShim(const std::string& container_id) const;
+
+  // NotFound names what was asked for.
+  Result<std::shared_ptr<PodEntry>> FindPod(const std::string& id);
+  Result<std::shared_ptr<ContainerEntry>> FindContainer(const std::string& id);
+
+  // Changes the record in memory and on disk. The memory is changed first: what is visible is true
+  // even if the disk is full, and the error is the caller's to handle.
+  template <typename EntryType, typename Change>
+  Status Save(EntryType& entry, Change change) {
+    MutexLock lock(entry.saving);
+    return store->Put(entry.Update(std::move(change)));
+  }
+};
+
+}  // namespace berth::runtime

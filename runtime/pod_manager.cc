@@ -1,0 +1,334 @@
+#include "runtime/pod_manager.h"
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/process.h"
+#include "base/time.h"
+#include "base/undo.h"
+#include "runtime/container_lifecycle.h"
+#include "runtime/core.h"
+#include "runtime/netns.h"
+#include "runtime/pod_files.h"
+#include "runtime/pod_lifecycle.h"
+
+namespace berth::runtime {
+
+namespace {
+
+constexpr size_t kMaxNameBytes = 1024;
+
+bool HasControlBytes(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < ' '; });
+}
+
+Status CheckMetadata(const PodMetadata& metadata) {
+  const std::pair<const char*, const std::string&> fields[] = {
+      {"metadata.name", metadata.name},
+      {"metadata.namespace", metadata.namespace_},
+      {"metadata.uid", metadata.uid}};
+  for (const auto& [field, value] : fields) {
+    if (value.empty()) return Error(Code::kInvalidArgument, StrCat(field, " is empty"));
+    if (value.size() > kMaxNameBytes || HasControlBytes(value)) {
+      return Error(Code::kInvalidArgument,
+                   StrCat(field, ": \"", Printable(value, 80), "\" is not a name"));
+    }
+  }
+  return Ok();
+}
+
+Status CheckConfig(const Core& core, const PodConfig& config, const std::string& runtime_handler) {
+  RETURN_IF_ERROR(CheckMetadata(config.metadata));
+  if (!runtime_handler.empty()) {
+    return Error(Code::kInvalidArgument,
+                 StrCat("runtime_handler: \"", Printable(runtime_handler), "\" is not configured"));
+  }
+  RETURN_IF_ERROR(CheckPodFiles(config));
+  if (!config.cgroup_parent.empty()) {
+    RETURN_IF_ERROR(core.cgroups->CheckParent(config.cgroup_parent), "linux.cgroup_parent");
+  }
+  if (!config.log_directory.empty() && config.log_directory[0] != '/') {
+    return Error(Code::kInvalidArgument, "log_directory is not an absolute path");
+  }
+  const NamespaceOptions& namespaces = config.security.namespaces;
+  if (namespaces.network != NamespaceMode::kPod && namespaces.network != NamespaceMode::kNode) {
+    return Error(Code::kInvalidArgument, "namespace_options.network is neither POD nor NODE");
+  }
+  if (namespaces.ipc != NamespaceMode::kPod && namespaces.ipc != NamespaceMode::kNode) {
+    return Error(Code::kInvalidArgument, "namespace_options.ipc is neither POD nor NODE");
+  }
+  if (namespaces.userns && namespaces.userns->mode != NamespaceMode::kNode) {
+    return Error(Code::kUnimplemented,
+                 "namespace_options.userns_options: user namespaces are not supported yet");
+  }
+  for (const PortMapping& mapping : config.port_mappings) {
+    if (mapping.container_port < 1 || mapping.container_port > 65535 || mapping.host_port < 0 ||
+        mapping.host_port > 65535) {
+      return Error(Code::kInvalidArgument, "port_mappings: a port is not in 1..65535");
+    }
+  }
+  return Ok();
+}
+
+std::string Describe(const PodMetadata& metadata) {
+  return StrCat("pod ", Printable(metadata.namespace_), "/", Printable(metadata.name));
+}
+
+}  // namespace
+
+CniPod CniPodOf(const Core& core, const Pod& pod) {
+  CniPod cni;
+  cni.id = pod.id;
+  cni.name = pod.config.metadata.name;
+  cni.namespace_ = pod.config.metadata.namespace_;
+  cni.uid = pod.config.metadata.uid;
+  cni.netns_path = core.PodDir(pod.id) + "/ns/net";
+  cni.port_mappings = pod.config.port_mappings;
+  cni.annotations = pod.config.annotations;
+  return cni;
+}
+
+namespace {
+
+bool HasOwnNetwork(const PodConfig& config) {
+  return config.security.namespaces.network == NamespaceMode::kPod;
+}
+
+Status CreateNamespaces(const Core& core, const Pod& pod) {
+  const NamespaceOptions& wanted = pod.config.security.namespaces;
+  PodNamespaceOptions options;
+  options.net = HasOwnNetwork(pod.config);
+  options.uts = options.net;
+  options.ipc = wanted.ipc == NamespaceMode::kPod;
+  options.hostname = PodHostname(pod.config);
+  options.sysctls = pod.config.sysctls;
+  auto made = CreatePodNamespaces(core.PodDir(pod.id) + "/ns", options);
+  if (!made.ok()) return std::move(made).error();
+  return Ok();
+}
+
+// A PID namespace lives as long as its first process; the file only makes it findable.
+Status StartInit(Core& core, const Context& context, PodEntry& entry, const std::string& pod_id) {
+  ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context));
+  ProcessIdentity init{pid, 0};
+  auto start_time = ProcessStartTime(pid);
+  if (start_time.ok()) init.start_time = *start_time;
+  RETURN_IF_ERROR(core.Save(entry, [&](PodRecord& record) { record.init = init; }));
+  return PinNamespace(StrCat("/proc/", pid, "/ns/pid"), core.PodDir(pod_id) + "/ns/pid");
+}
+
+// Everything between the record and readiness. What it leaves on failure is TearDownPod's to
+// remove.
+Status BuildPod(Core& core, const Context& context, PodEntry& entry) {
+  const Pod pod = entry.With([](const PodRecord& record) { return record.pod; });
+  const std::string dir = core.PodDir(pod.id);
+  RETURN_IF_ERROR(MakeDirs(dir, 0700));
+  RETURN_IF_ERROR(CreateNamespaces(core, pod), "create namespaces");
+  Failpoint("run_pod.namespaces");
+  std::vector<std::string> ips;
+  if (HasOwnNetwork(pod.config)) {
+    RETURN_IF_ERROR(core.Save(entry, [](PodRecord& record) { record.network = true; }));
+    ASSIGN_OR_RETURN(auto network, core.cni->Add(context, CniPodOf(core, pod)), "setup network");
+    ips = network.ips;
+  }
+  Failpoint("run_pod.network");
+  RETURN_IF_ERROR(CreatePodFiles(dir, pod.config, ips), "create pod files");
+  if (pod.config.security.namespaces.pid == NamespaceMode::kPod) {
+    RETURN_IF_ERROR(StartInit(core, context, entry, pod.id), "create pid namespace");
+  }
+  Failpoint("run_pod.files");
+  return core.Save(entry, [&](PodRecord& record) {
+    record.pod.ips = ips;
+    record.pod.state = PodState::kReady;
+    record.phase = PodPhase::kReady;
+  });
+}
+
+// The process that was recorded, and no other that has its number by now.
+void KillProcess(const ProcessIdentity& process) {
+  if (process.pid <= 1) return;
+  auto start_time = ProcessStartTime(process.pid);
+  if (start_time.ok() && *start_time == process.start_time) kill(process.pid, SIGKILL);
+}
+
+}  // namespace
+
+Status TearDownPod(Core& core, const Context& context, PodEntry& entry) {
+  const PodRecord record = entry.Get();
+  const std::string dir = core.PodDir(record.pod.id);
+  KillProcess(record.init);
+  if (record.network) {
+    RETURN_IF_ERROR(core.cni->Del(context, CniPodOf(core, record.pod)), "take down network");
+    RETURN_IF_ERROR(core.Save(entry, [](PodRecord& r) { r.network = false; }));
+  }
+  RETURN_IF_ERROR(RemovePodNamespaces(dir + "/ns"), "remove namespaces");
+  return UnmountPodFiles(dir);
+}
+
+Status ForgetPod(Core& core, const std::string& id) {
+  ASSIGN_OR_RETURN(auto pods, Open(core.config.state + "/pods", O_RDONLY | O_DIRECTORY));
+  RETURN_IF_ERROR(RemoveTreeAt(pods.get(), id));
+  RETURN_IF_ERROR(core.store->RemovePod(id));
+  core.index.pods.Remove(id);
+  return Ok();
+}
+
+PodManager::PodManager(Core& core) : core_(core) {}
+
+Result<std::string> PodManager::Run(const Context& context, const PodConfig& config,
+                                    const std::string& runtime_handler) {
+  const std::string what = StrCat("run ", Describe(config.metadata));
+  RETURN_IF_ERROR(CheckConfig(core_, config, runtime_handler), what);
+  PodRecord record;
+  record.pod.id = NewId();
+  record.pod.config = config;
+  record.pod.runtime_handler = runtime_handler;
+  record.pod.created_at_ns = WallNs();
+  const std::string id = record.pod.id;
+  auto reserved =
+      core_.index.pods.Reserve(PodKey(config.metadata), id, std::make_shared<PodEntry>(record));
+  PodEntry& entry = *reserved.entry;
+  if (!reserved.is_new) {
+    RETURN_IF_ERROR(entry.creation.Wait(context), what);
+    const Pod existing = entry.With([](const PodRecord& r) { return r.pod; });
+    if (existing.state == PodState::kReady) return existing.id;
+    return Error(Code::kAlreadyExists,
+                 StrCat(what, ": pod sandbox ", existing.id,
+                        " of the same name, uid and attempt is stopped: remove it first"));
+  }
+  Status status = core_.store->Put(record);
+  Failpoint("run_pod.recorded");
+  if (status.ok()) status = BuildPod(core_, context, entry);
+  Failpoint("run_pod.ready");
+  if (!status.ok()) {
+    Status undone = TearDownPod(core_, Context::ForUndo(), entry);
+    if (undone.ok()) undone = ForgetPod(core_, id);
+    if (!undone.ok()) {
+      // The record stays, as kCreating, and recovery tries again; the name is free for a retry.
+      LOG(ERROR) << what << ": undo: " << undone.error().message();
+      core_.index.pods.Remove(id);
+    }
+    Error error = std::move(status).error().Wrap(what);
+    entry.creation.Finish(error);
+    return error;
+  }
+  entry.creation.Finish(Ok());
+  return id;
+}
+
+namespace {
+
+Status StopContainersOf(Core& core, const Context& context, const std::string& pod_id) {
+  for (const auto& container : core.index.containers.All()) {
+    const bool mine = container->With(
+        [&](const ContainerRecord& record) { return record.container.pod_id == pod_id; });
+    if (mine) RETURN_IF_ERROR(StopContainer(core, context, *container, /*timeout_s=*/0));
+  }
+  return Ok();
+}
+
+Status StopLocked(Core& core, const Context& context, PodEntry& entry) {
+  const std::string id = entry.With([](const PodRecord& record) { return record.pod.id; });
+  // Not ready from now on, so that no container is started while the others are stopped.
+  RETURN_IF_ERROR(
+      core.Save(entry, [](PodRecord& record) { record.pod.state = PodState::kNotReady; }));
+  RETURN_IF_ERROR(StopContainersOf(core, context, id));
+  RETURN_IF_ERROR(TearDownPod(core, context, entry));
+  return core.Save(entry, [](PodRecord& record) {
+    record.phase = std::max(record.phase, PodPhase::kStopped);
+    record.init = {};
+  });
+}
+
+bool IsStopped(PodEntry& entry) {
+  return entry.With([](const PodRecord& record) { return record.phase == PodPhase::kStopped; });
+}
+
+}  // namespace
+
+Status PodManager::Stop(const Context& context, const std::string& id) {
+  auto entry = core_.index.pods.Find(id);
+  if (!entry) return Ok();
+  (void)entry->creation.Wait(context);
+  ASSIGN_OR_RETURN(auto operation, entry->operation.Begin(context, "StopPodSandbox"), "stop pod ",
+                   id);
+  if (IsStopped(*entry)) return Ok();
+  RETURN_IF_ERROR(StopLocked(core_, context, *entry), "stop pod ", id);
+  return Ok();
+}
+
+Status PodManager::Remove(const Context& context, const std::string& id) {
+  auto entry = core_.index.pods.Find(id);
+  if (!entry) return Ok();
+  (void)entry->creation.Wait(context);
+  ASSIGN_OR_RETURN(auto operation, entry->operation.Begin(context, "RemovePodSandbox"),
+                   "remove pod ", id);
+  const std::string whole_id = entry->With([](const PodRecord& record) { return record.pod.id; });
+  if (!core_.index.pods.Find(whole_id)) return Ok();  // somebody else has just removed it
+  if (!IsStopped(*entry)) RETURN_IF_ERROR(StopLocked(core_, context, *entry), "remove pod ", id);
+  RETURN_IF_ERROR(
+      core_.Save(*entry, [](PodRecord& record) { record.phase = PodPhase::kRemoving; }));
+  Failpoint("remove_pod.recorded");
+  for (const auto& container : core_.index.containers.All()) {
+    const bool mine = container->With(
+        [&](const ContainerRecord& record) { return record.container.pod_id == whole_id; });
+    if (mine) RETURN_IF_ERROR(RemoveContainer(core_, context, *container), "remove pod ", id);
+  }
+  return ForgetPod(core_, whole_id);
+}
+
+namespace {
+
+// A pod that is still being made is nobody's to see: its creator has not been told its id.
+bool IsVisible(const PodRecord& record) {
+  return record.phase != PodPhase::kCreating;
+}
+
+}  // namespace
+
+Result<Pod> PodManager::Get(const std::string& id) {
+  ASSIGN_OR_RETURN(auto entry, core_.FindPod(id));
+  const PodRecord record = entry->Get();
+  if (!IsVisible(record))
+    return Error(Code::kNotFound, StrCat("pod sandbox \"", Printable(id), "\" not found"));
+  return record.pod;
+}
+
+std::vector<Pod> PodManager::List(const PodFilter& filter) {
+  std::vector<Pod> pods;
+  for (const auto& entry : core_.index.pods.All()) {
+    entry->With([&](const PodRecord& record) {
+      const Pod& pod = record.pod;
+      if (IsVisible(record) && pod.id.starts_with(filter.id) &&
+          (!filter.state || *filter.state == pod.state) &&
+          LabelsMatch(pod.config.labels, filter.labels)) {
+        pods.push_back(pod);
+      }
+    });
+  }
+  return pods;
+}
+
+Result<std::string> PodManager::Info(const std::string& id) {
+  ASSIGN_OR_RETURN(auto entry, core_.FindPod(id));
+  const PodRecord record = entry->Get();
+  const PodPaths paths = PathsOfPod(core_.PodDir(record.pod.id), record.pod.config);
+  Json info = {{"directory", core_.PodDir(record.pod.id)},
+               {"namespaces",
+                {{"network", paths.net_ns},
+                 {"ipc", paths.ipc_ns},
+                 {"uts", paths.uts_ns},
+                 {"pid", paths.pid_ns}}},
+               {"initPid", record.init.pid},
+               {"cgroupParent", record.pod.config.cgroup_parent}};
+  return ToText(info);
+}
+
+}  // namespace berth::runtime

@@ -1,0 +1,111 @@
+#include "runtime/runtime.h"
+
+#include <unistd.h>
+
+#include "base/file.h"
+#include "runtime/container_lifecycle.h"
+#include "runtime/core.h"
+#include "runtime/netns.h"
+#include "runtime/recovery.h"
+
+namespace berth::runtime {
+
+namespace {
+
+// As configured, else beside this program, else where the package puts it.
+Result<std::string> FindShim(const std::string& configured) {
+  if (!configured.empty()) return configured;
+  char self[4096];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self);
+  if (length > 0) {
+    std::string_view path(self, static_cast<size_t>(length));
+    std::string beside = StrCat(path.substr(0, path.rfind('/')), "/berth-shim");
+    if (access(beside.c_str(), X_OK) == 0) return beside;
+  }
+  return std::string("/usr/libexec/berth/berth-shim");
+}
+
+Status MakeDirectories(const config::Config& config) {
+  for (const char* name : {"/pods", "/containers"}) {
+    RETURN_IF_ERROR(MakeDirs(config.state + name, 0700));
+  }
+  return EnsurePrivateMount(config.state + "/pods");
+}
+
+CniOptions CniOptionsOf(const config::Config& config) {
+  CniOptions options;
+  options.conf_dir = config.cni.conf_dir;
+  options.bin_dirs = config.cni.bin_dirs;
+  options.cache_dir = config.cni.cache_dir.empty() ? config.root + "/cni" : config.cni.cache_dir;
+  options.timeout_ms = config.runtime.cni_timeout_ms;
+  return options;
+}
+
+std::vector<std::string> LayersInUse(Core& core) {
+  std::vector<std::string> layers;
+  for (const auto& entry : core.index.containers.All()) {
+    entry->With([&](const ContainerRecord& record) {
+      layers.insert(layers.end(), record.layers.begin(), record.layers.end());
+    });
+  }
+  return layers;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, EventLoop& loop,
+                                               snapshotter::Snapshotter& snapshotter,
+                                               image::ImageStore& images) {
+  RETURN_IF_ERROR(MakeDirectories(config));
+  auto core = std::make_unique<Core>(config, loop, snapshotter, images);
+  ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
+  ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
+  ASSIGN_OR_RETURN(std::string shim_path, FindShim(config.runtime.shim_path));
+  ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(shim_path));
+  core->shims = std::make_unique<ShimLauncher>(std::move(shims));
+  ASSIGN_OR_RETURN(core->cni, Cni::Open(CniOptionsOf(config), loop));
+  Core& shared = *core;
+  core->monitor = std::make_unique<ShimMonitor>(
+      loop,
+      [&shared](const std::string& id,
+                const std::optional<shim::wire::ExitStatus>& exit) -> Status {
+        auto entry = shared.index.containers.Find(id);
+        if (!entry) return Ok();
+        return RecordExit(shared, *entry, exit);
+      });
+  RETURN_IF_ERROR(Recover(shared), "recovery");
+  images.SetLayerUser([&shared] { return LayersInUse(shared); });
+  return std::unique_ptr<Runtime>(new Runtime(std::move(core)));
+}
+
+Runtime::Runtime(std::unique_ptr<Core> core)
+    : core_(std::move(core)), pods_(*core_), containers_(*core_), execs_(*core_), stats_(*core_) {}
+
+Runtime::~Runtime() {
+  core_->images.SetLayerUser({});
+  // No callback of ours may run while the members go.
+  core_->loop.Stop();
+  // Without pods nothing is mounted below it; a daemon that has none leaves nothing behind.
+  if (core_->index.pods.All().empty()) (void)RemovePrivateMount(core_->config.state + "/pods");
+}
+
+PodManager& Runtime::pods() {
+  return pods_;
+}
+ContainerManager& Runtime::containers() {
+  return containers_;
+}
+ExecManager& Runtime::execs() {
+  return execs_;
+}
+StatsCollector& Runtime::stats() {
+  return stats_;
+}
+CgroupDriver& Runtime::cgroups() {
+  return *core_->cgroups;
+}
+Cni& Runtime::cni() {
+  return *core_->cni;
+}
+
+}  // namespace berth::runtime

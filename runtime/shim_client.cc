@@ -1,0 +1,142 @@
+#include "runtime/shim_client.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/socket.h"
+
+#ifndef MFD_EXEC  // Linux 6.3; Debian 12's headers are older
+#define MFD_EXEC 0x0010U
+#endif
+
+namespace berth::runtime {
+
+namespace wire = shim::wire;
+
+namespace {
+
+constexpr char kShimName[] = "berth-shim";
+
+Result<UniqueFd> SealedCopy(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, 64 << 20));
+  UniqueFd fd(memfd_create(kShimName, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
+  // An older kernel does not know MFD_EXEC and makes every memfd executable.
+  if (!fd.ok() && errno == EINVAL)
+    fd.Reset(memfd_create(kShimName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd.ok()) return ErrnoError("memfd_create");
+  RETURN_IF_ERROR(WriteAll(fd.get(), bytes));
+  if (fchmod(fd.get(), 0500) != 0) return ErrnoError("fchmod");
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+    return ErrnoError("seal shim");
+  }
+  // Opened again for reading: a program that is open for writing cannot be executed.
+  return Open(FdPath(fd.get()), O_RDONLY);
+}
+
+}  // namespace
+
+Result<ShimClient> ShimClient::Connect(int state_dir) {
+  ASSIGN_OR_RETURN(auto socket, ConnectSeqpacket(state_dir, wire::kSocketName));
+  return ShimClient(std::move(socket));
+}
+
+template <typename Answer>
+Result<Answer> ShimClient::Call(const Context& context, const std::string& request,
+                                wire::Type answer, std::vector<UniqueFd>* fds) {
+  if (!request.empty()) RETURN_IF_ERROR(SendPacket(socket_.get(), request), "shim");
+  ASSIGN_OR_RETURN(auto packet, ReceivePacket(context, socket_.get(), "waiting for the shim"));
+  if (packet.bytes.empty()) return Error(Code::kUnavailable, "the shim has gone");
+  ASSIGN_OR_RETURN(auto message, wire::Unpack(packet.bytes));
+  if (message.type == wire::Type::kFailed) {
+    ASSIGN_OR_RETURN(auto failure, wire::Decode<wire::Failure>(message.body));
+    return wire::ToError(failure);
+  }
+  if (message.type != answer) {
+    return Error(Code::kInternal,
+                 StrCat("unexpected answer ", static_cast<int>(message.type), " of the shim"));
+  }
+  if (fds != nullptr) *fds = std::move(packet.fds);
+  return wire::Decode<Answer>(message.body);
+}
+
+namespace {
+struct Nothing {};
+template <typename C>
+void Fields(C&, Nothing&) {}
+}  // namespace
+
+Result<wire::State> ShimClient::Launch(const Context& context, int rootfs) {
+  RETURN_IF_ERROR(SendPacket(socket_.get(), wire::Pack(wire::Type::kLaunch), {rootfs}), "shim");
+  return Call<wire::State>(context, "", wire::Type::kLaunched);
+}
+
+Result<wire::State> ShimClient::Watch(const Context& context) {
+  return Call<wire::State>(context, wire::Pack(wire::Type::kWatch), wire::Type::kState);
+}
+
+Status ShimClient::Signal(const Context& context, int number) {
+  auto request = wire::Pack(wire::Type::kSignal, wire::Signal{number});
+  auto done = Call<Nothing>(context, request, wire::Type::kDone);
+  if (!done.ok()) return std::move(done).error();
+  return Ok();
+}
+
+Status ShimClient::ReopenLog(const Context& context) {
+  auto done = Call<Nothing>(context, wire::Pack(wire::Type::kReopenLog), wire::Type::kDone);
+  if (!done.ok()) return std::move(done).error();
+  return Ok();
+}
+
+Result<ShimClient::Exec> ShimClient::StartExec(const Context& context, const wire::Exec& request) {
+  Exec exec;
+  ASSIGN_OR_RETURN(auto state, Call<wire::State>(context, wire::Pack(wire::Type::kExec, request),
+                                                 wire::Type::kExecStarted, &exec.streams));
+  exec.pid = state.pid;
+  return exec;
+}
+
+Result<wire::ExitStatus> ShimClient::ExecExit(const Context& context) {
+  return Call<wire::ExitStatus>(context, "", wire::Type::kExecExited);
+}
+
+Status ShimClient::Acknowledge() {
+  return SendPacket(socket_.get(), wire::Pack(wire::Type::kAcknowledge));
+}
+
+Result<ShimLauncher> ShimLauncher::Open(const std::string& shim_path) {
+  ASSIGN_OR_RETURN(auto binary, SealedCopy(shim_path), "shim ", shim_path);
+  return ShimLauncher(std::move(binary));
+}
+
+// By our own pid and not "self": it is the child that opens it.
+std::string ShimLauncher::Path() const {
+  return StrCat("/proc/", getpid(), "/fd/", binary_.get());
+}
+
+Result<Child> ShimLauncher::Start(int state_dir) const {
+  ASSIGN_OR_RETURN(auto listener, ListenSeqpacket(state_dir, wire::kSocketName));
+  SpawnOptions options;
+  options.path = Path();
+  options.args = {kShimName};
+  options.child_fds = {listener.get(), state_dir, 2};
+  options.new_session = true;
+  return Spawn(options);
+}
+
+Result<pid_t> ShimLauncher::StartPodInit(const Context& context) const {
+  SpawnOptions options;
+  options.path = Path();
+  options.args = {kShimName, "pod-init"};
+  options.new_session = true;
+  ASSIGN_OR_RETURN(auto output, RunProgram(context, options, ""), "start the pod's init");
+  auto pid = ParseNumber<pid_t>(Trim(output.out));
+  if (output.exit_code != 0 || !pid) {
+    return Error(Code::kInternal, StrCat("start the pod's init: exit ", output.exit_code));
+  }
+  return *pid;
+}
+
+}  // namespace berth::runtime
