@@ -1,6 +1,9 @@
+#include <linux/capability.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include "runtime/oci_spec_parts.h"
@@ -234,30 +237,50 @@ Status BuildCapabilities(const SpecInputs& inputs, OciProcess& process) {
   return Ok();
 }
 
+struct Limit {
+  const char* name;
+  __rlimit_resource resource;
+  uint64_t soft, hard;
+};
+
 // Every limit that Linux has, so that none is the daemon's by accident. The values are the kernel's
 // own for a fresh machine, except: NOFILE is configured; core dumps are off until a program raises
 // its soft limit; NPROC and SIGPENDING count per user over all containers of the machine, so a
 // finite one would let one container starve another, while the pids and memory cgroups bound each
 // by itself.
+std::array<Limit, RLIM_NLIMITS> WantedLimits(const SpecInputs& inputs) {
+  return {{
+      {"RLIMIT_AS", RLIMIT_AS, kUnlimited, kUnlimited},
+      {"RLIMIT_CORE", RLIMIT_CORE, 0, kUnlimited},
+      {"RLIMIT_CPU", RLIMIT_CPU, kUnlimited, kUnlimited},
+      {"RLIMIT_DATA", RLIMIT_DATA, kUnlimited, kUnlimited},
+      {"RLIMIT_FSIZE", RLIMIT_FSIZE, kUnlimited, kUnlimited},
+      {"RLIMIT_LOCKS", RLIMIT_LOCKS, kUnlimited, kUnlimited},
+      {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK, 8 << 20, 8 << 20},
+      {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE, 819200, 819200},
+      {"RLIMIT_NICE", RLIMIT_NICE, 0, 0},
+      {"RLIMIT_NOFILE", RLIMIT_NOFILE, inputs.rlimit_nofile_soft, inputs.rlimit_nofile_hard},
+      {"RLIMIT_NPROC", RLIMIT_NPROC, kUnlimited, kUnlimited},
+      {"RLIMIT_RSS", RLIMIT_RSS, kUnlimited, kUnlimited},
+      {"RLIMIT_RTPRIO", RLIMIT_RTPRIO, 0, 0},
+      {"RLIMIT_RTTIME", RLIMIT_RTTIME, kUnlimited, kUnlimited},
+      {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING, kUnlimited, kUnlimited},
+      {"RLIMIT_STACK", RLIMIT_STACK, kStackBytes, kUnlimited},
+  }};
+}
+
+// A hard limit above one's own takes CAP_SYS_RESOURCE. A daemon without it, as in some containers,
+// gives what it has rather than nothing.
 std::vector<OciRlimit> Rlimits(const SpecInputs& inputs) {
-  return {
-      {"RLIMIT_AS", kUnlimited, kUnlimited},
-      {"RLIMIT_CORE", 0, kUnlimited},
-      {"RLIMIT_CPU", kUnlimited, kUnlimited},
-      {"RLIMIT_DATA", kUnlimited, kUnlimited},
-      {"RLIMIT_FSIZE", kUnlimited, kUnlimited},
-      {"RLIMIT_LOCKS", kUnlimited, kUnlimited},
-      {"RLIMIT_MEMLOCK", 8 << 20, 8 << 20},
-      {"RLIMIT_MSGQUEUE", 819200, 819200},
-      {"RLIMIT_NICE", 0, 0},
-      {"RLIMIT_NOFILE", inputs.rlimit_nofile_soft, inputs.rlimit_nofile_hard},
-      {"RLIMIT_NPROC", kUnlimited, kUnlimited},
-      {"RLIMIT_RSS", kUnlimited, kUnlimited},
-      {"RLIMIT_RTPRIO", 0, 0},
-      {"RLIMIT_RTTIME", kUnlimited, kUnlimited},
-      {"RLIMIT_SIGPENDING", kUnlimited, kUnlimited},
-      {"RLIMIT_STACK", kStackBytes, kUnlimited},
-  };
+  const bool may_raise = (OwnBoundingSet() >> CAP_SYS_RESOURCE & 1) != 0;
+  std::vector<OciRlimit> limits;
+  for (const Limit& wanted : WantedLimits(inputs)) {
+    uint64_t most = kUnlimited;
+    rlimit own{};
+    if (!may_raise && getrlimit(wanted.resource, &own) == 0) most = own.rlim_max;
+    limits.push_back({wanted.name, std::min(wanted.soft, most), std::min(wanted.hard, most)});
+  }
+  return limits;
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 #include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/capabilities.h"
@@ -172,14 +174,28 @@ TEST_F(OciSpecTest, PrivilegedHasWhatTheDaemonHas) {
   EXPECT_EQ(MustBuild().process.capabilities.bounding, CapabilityNames(OwnBoundingSet()));
 }
 
-TEST_F(OciSpecTest, EveryRlimitIsSet) {
-  std::vector<OciRlimit> limits = MustBuild().process.rlimits;
-  EXPECT_EQ(limits.size(), 16u);  // RLIM_NLIMITS
-  auto nofile = std::find_if(limits.begin(), limits.end(),
-                             [](const OciRlimit& limit) { return limit.type == "RLIMIT_NOFILE"; });
-  ASSERT_NE(nofile, limits.end());
-  EXPECT_EQ(nofile->soft, 1024u);
-  EXPECT_EQ(nofile->hard, 524288u);
+const OciRlimit& LimitOf(const OciSpec& spec, const std::string& type) {
+  const auto& limits = spec.process.rlimits;
+  return *std::find_if(limits.begin(), limits.end(),
+                       [&](const OciRlimit& limit) { return limit.type == type; });
+}
+
+TEST_F(OciSpecTest, EveryRlimitIsSetToSomethingThatThisProcessMaySet) {
+  OciSpec spec = MustBuild();
+  EXPECT_EQ(spec.process.rlimits.size(), static_cast<size_t>(RLIM_NLIMITS));
+  EXPECT_EQ(LimitOf(spec, "RLIMIT_NOFILE").soft, 1024u);
+  EXPECT_EQ(LimitOf(spec, "RLIMIT_CORE").soft, 0u);
+
+  const OciRlimit& files = LimitOf(spec, "RLIMIT_NOFILE");
+  EXPECT_LE(files.hard, 524288u);
+  pid_t pid = fork();
+  if (pid == 0) {
+    rlimit limit{files.soft, files.hard};
+    _exit(setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : errno);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(OciSpecTest, OomScoreIsBounded) {
