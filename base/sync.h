@@ -10,6 +10,9 @@
 #else
 #define BERTH_TSA(x)
 #endif
+// Abseil, which gRPC's headers include, defines these two with the same meaning.
+#undef GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
 #define CAPABILITY(x) BERTH_TSA(capability(x))
 #define SCOPED_CAPABILITY BERTH_TSA(scoped_lockable)
 #define GUARDED_BY(x) BERTH_TSA(guarded_by(x))
