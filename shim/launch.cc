@@ -56,8 +56,11 @@ Status JoinCgroupsInChild(const std::vector<UniqueFd>& tasks) {
   return Ok();
 }
 
+// A score below the daemon's own needs CAP_SYS_RESOURCE. Where the daemon itself has been denied
+// it, as inside of another container, the daemon's own score stays.
 Status SetOomScoreInChild(int score) {
-  return WriteFile("/proc/self/oom_score_adj", StrCat(score));
+  Status status = WriteFile("/proc/self/oom_score_adj", StrCat(score));
+  return status.code() == Code::kPermissionDenied ? Ok() : status;
 }
 
 [[noreturn]] void ReportAndExitInChild(int sync_socket, const Error& error) {
@@ -216,8 +219,7 @@ Error RunInitInChild(const InitInputs& inputs, const Namespaces& namespaces,
         sethostname(plan.hostname.data(), plan.hostname.size()) != 0) {
       return ErrnoError("sethostname");
     }
-    ASSIGN_OR_RETURN(terminal, SetUpRootInChild({plan, bind_sources, inputs.rootfs,
-                                                 inputs.state_dir, sync_socket}));
+    ASSIGN_OR_RETURN(terminal, SetUpRootInChild({plan, bind_sources, inputs.rootfs, sync_socket}));
     return Ok();
   };
   Status status = steps();
@@ -256,8 +258,11 @@ Result<Process> LaunchInit(const InitInputs& inputs) {
     ASSIGN_OR_RETURN(auto entered, ChildrenPidNamespace::Enter(namespaces.pid.get()));
     pid_namespace.emplace(std::move(entered));
   }
-  ASSIGN_OR_RETURN(pid_t pid,
-                   Clone(namespaces.new_flags | CLONE_NEWNS, membership.cgroup_directory.get()));
+  // The clone carries the working directory over into the new mount namespace.
+  if (fchdir(inputs.state_dir) != 0) return ErrnoError("fchdir");
+  auto cloned = Clone(namespaces.new_flags | CLONE_NEWNS, membership.cgroup_directory.get());
+  if (cloned.ok() && *cloned != 0) (void)chdir("/");
+  ASSIGN_OR_RETURN(pid_t pid, std::move(cloned));
   if (pid == 0) {
     sync.parent.Reset();
     ReportAndExitInChild(sync.child.get(), RunInitInChild(inputs, namespaces, membership,

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 
@@ -76,10 +77,17 @@ Status InstallSeccomp(const std::string& filter) {
 
 Status SetLimits(const wire::ProcessPlan& plan) {
   for (const wire::Rlimit& limit : plan.rlimits) {
+    const auto resource = static_cast<__rlimit_resource>(limit.resource);
     rlimit value{limit.soft, limit.hard};
-    if (prlimit(0, static_cast<__rlimit_resource>(limit.resource), &value, nullptr) != 0) {
-      return ErrnoError(StrCat("set rlimit ", limit.resource, " to ", limit.soft, ":", limit.hard));
+    if (prlimit(0, resource, &value, nullptr) == 0) continue;
+    // More than the daemon's own hard limit needs CAP_SYS_RESOURCE; without it that is all there
+    // is.
+    rlimit own{};
+    if (errno == EPERM && getrlimit(resource, &own) == 0) {
+      value = {std::min(value.rlim_cur, own.rlim_max), std::min(value.rlim_max, own.rlim_max)};
+      if (prlimit(0, resource, &value, nullptr) == 0) continue;
     }
+    return ErrnoError(StrCat("set rlimit ", limit.resource, " to ", limit.soft, ":", limit.hard));
   }
   return Ok();
 }

@@ -285,7 +285,11 @@ Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return ErrnoError("make mounts private");
   }
-  RETURN_IF_ERROR(Attach(root, inputs.state_dir), "root file system");
+  // On the working directory: unlike a descriptor that was opened before, it has become the copy in
+  // this mount namespace, and only such a place can be mounted on.
+  if (move_mount(root, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    return ErrnoError("attach root file system");
+  }
   for (size_t i = 0; i < plan.mounts.size(); ++i) {
     RETURN_IF_ERROR(MountOne(root, plan.mounts[i], inputs.bind_sources[i].get()), "mount ",
                     Printable(plan.mounts[i].destination));

@@ -19,8 +19,7 @@ Result<std::vector<UniqueFd>> OpenBindSources(const std::vector<wire::MountPlan>
 struct RootInputs {
   const wire::LaunchPlan& plan;
   const std::vector<UniqueFd>& bind_sources;
-  int rootfs;       // detached mount
-  int state_dir;    // where it is attached
+  int rootfs;       // detached mount; it is attached on the working directory
   int sync_socket;  // for the terminal
 };
 // Mounts everything, makes devices, masks paths, opens the terminal (returned, if the plan has

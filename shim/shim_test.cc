@@ -1,0 +1,378 @@
+// The real berth-shim, driven over its socket as the daemon does it, with a root file system of
+// Debian's static busybox and new namespaces for every container.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "base/socket.h"
+#include "base/time.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int64_t kTimeoutMs = 20'000;
+
+// The machine that runs the tests may itself be confined.
+uint64_t OwnCapabilities() {
+  auto status = ReadFile("/proc/self/status");
+  for (std::string_view line : Split(status.ok() ? *status : "", '\n')) {
+    if (line.starts_with("CapEff:\t")) return *ParseNumber<uint64_t>(line.substr(8), 16);
+  }
+  return 0;
+}
+
+class ShimTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root to make namespaces";
+    if (access("/bin/busybox", X_OK) != 0) GTEST_SKIP() << "needs busybox-static";
+    char name[] = "/tmp/berth-shim-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    for (const char* part :
+         {"/root", "/root/bin", "/root/proc", "/root/dev", "/root/etc", "/state", "/log"}) {
+      ASSERT_EQ(mkdir((dir_ + part).c_str(), 0755), 0);
+    }
+    auto busybox = ReadFile("/bin/busybox", 16 << 20);
+    ASSERT_TRUE(busybox.ok());
+    auto bin = Open(dir_ + "/root/bin", O_RDONLY | O_DIRECTORY);
+    ASSERT_TRUE(AtomicWriteFileAt(bin->get(), "busybox", *busybox, 0755).ok());
+    for (const char* applet : {"sh", "echo", "cat", "sleep", "true", "id", "head", "tr", "stat",
+                               "ls", "kill", "pidof"}) {
+      ASSERT_EQ(symlink("busybox", (dir_ + "/root/bin/" + applet).c_str()), 0);
+    }
+    state_dir_ = std::move(*Open(dir_ + "/state", O_RDONLY | O_DIRECTORY));
+    plan_.process.env = {"PATH=/bin"};
+    plan_.process.cwd = "/";
+    plan_.process.bounding = plan_.process.effective = plan_.process.permitted = OwnCapabilities();
+    for (int flag : {CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP}) {
+      plan_.namespaces.push_back({flag, ""});
+    }
+    AddFilesystem("proc", "/proc", {});
+    AddFilesystem("tmpfs", "/dev", {"mode=755"});
+    AddFilesystem("devpts", "/dev/pts", {"newinstance", "ptmxmode=0666", "mode=0620"});
+    plan_.devices = {{"/dev/null", S_IFCHR | 0666, 1, 3, 0, 0},
+                     {"/dev/zero", S_IFCHR | 0666, 1, 5, 0, 0},
+                     {"/dev/tty", S_IFCHR | 0666, 5, 0, 0, 0}};
+    plan_.log = {dir_ + "/log", "0.log", 16384};
+  }
+
+  void TearDown() override {
+    shim_.KillAndReap();
+    if (dir_.empty()) return;
+    auto tmp = Open("/tmp", O_RDONLY | O_DIRECTORY);
+    EXPECT_TRUE(RemoveTreeAt(tmp->get(), dir_.substr(5)).ok());
+  }
+
+  void AddFilesystem(const char* type, const char* where, std::vector<std::string> options) {
+    wire::MountPlan mount;
+    mount.fstype = type;
+    mount.destination = where;
+    mount.options = std::move(options);
+    plan_.mounts.push_back(std::move(mount));
+  }
+
+  // Starts a shim and sends the launch; what it answers.
+  Result<wire::State> Launch(std::vector<std::string> args) {
+    plan_.process.args = std::move(args);
+    RETURN_IF_ERROR(
+        AtomicWriteFileAt(state_dir_.get(), wire::kPlanName, wire::Encode(plan_), 0600));
+    ASSIGN_OR_RETURN(auto listener, ListenSeqpacket(state_dir_.get(), wire::kSocketName));
+    SpawnOptions options;
+    options.path = BERTH_SHIM_BINARY;
+    options.args = {"berth-shim"};
+    options.child_fds = {listener.get(), state_dir_.get(), 2};
+    ASSIGN_OR_RETURN(shim_, Spawn(options));
+    ASSIGN_OR_RETURN(socket_, ConnectSeqpacket(state_dir_.get(), wire::kSocketName));
+    UniqueFd rootfs(
+        open_tree(AT_FDCWD, (dir_ + "/root").c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    if (!rootfs.ok()) return ErrnoError("open_tree");
+    RETURN_IF_ERROR(SendPacket(socket_.get(), wire::Pack(wire::Type::kLaunch), {rootfs.get()}));
+    return Receive<wire::State>(socket_.get(), wire::Type::kLaunched);
+  }
+
+  template <typename T>
+  static Result<T> Receive(int socket, wire::Type wanted, std::vector<UniqueFd>* fds = nullptr) {
+    ASSIGN_OR_RETURN(auto packet,
+                     ReceivePacket(Context::WithTimeoutMs(kTimeoutMs), socket, "test"));
+    ASSIGN_OR_RETURN(auto message, wire::Unpack(packet.bytes));
+    if (message.type == wire::Type::kFailed) {
+      ASSIGN_OR_RETURN(auto failure, wire::Decode<wire::Failure>(message.body));
+      return wire::ToError(failure);
+    }
+    if (message.type != wanted) return Error(Code::kInternal, "another message");
+    if (fds != nullptr) *fds = std::move(packet.fds);
+    return wire::Decode<T>(message.body);
+  }
+
+  Result<wire::ExitStatus> AwaitExit() {
+    return Receive<wire::ExitStatus>(socket_.get(), wire::Type::kExited);
+  }
+
+  // Launches, waits for the exit, acknowledges it, and returns it.
+  wire::ExitStatus RunToEnd(std::vector<std::string> args) {
+    auto launched = Launch(std::move(args));
+    EXPECT_TRUE(launched.ok()) << launched.error().message();
+    auto exit = AwaitExit();
+    EXPECT_TRUE(exit.ok());
+    EXPECT_TRUE(SendPacket(socket_.get(), wire::Pack(wire::Type::kAcknowledge)).ok());
+    auto code = shim_.Wait(Context::WithTimeoutMs(kTimeoutMs));
+    EXPECT_TRUE(code.ok() && *code == 0);
+    return exit.ok() ? *exit : wire::ExitStatus{};
+  }
+
+  // The log without its timestamps.
+  std::string Log() {
+    std::string out;
+    auto text = ReadFile(dir_ + "/log/0.log", 64 << 20);
+    for (std::string_view line : Split(text.ok() ? *text : "", '\n')) {
+      if (!line.empty()) out += StrCat(line.substr(line.find(' ') + 1), "\n");
+    }
+    return out;
+  }
+
+  Result<wire::ExitStatus> RunExec(std::vector<std::string> args, std::string* output) {
+    ASSIGN_OR_RETURN(auto connection, ConnectSeqpacket(state_dir_.get(), wire::kSocketName));
+    wire::Exec request;
+    request.args = std::move(args);
+    RETURN_IF_ERROR(SendPacket(connection.get(), wire::Pack(wire::Type::kExec, request)));
+    std::vector<UniqueFd> fds;
+    ASSIGN_OR_RETURN(auto state,
+                     Receive<wire::State>(connection.get(), wire::Type::kExecStarted, &fds));
+    EXPECT_GT(state.pid, 0);
+    if (fds.size() != 2) return Error(Code::kInternal, "streams");
+    ASSIGN_OR_RETURN(*output, ReadToEnd(fds[0].get(), 1 << 20));
+    return Receive<wire::ExitStatus>(connection.get(), wire::Type::kExecExited);
+  }
+
+  std::string dir_;
+  UniqueFd state_dir_;
+  wire::LaunchPlan plan_;
+  Child shim_;
+  UniqueFd socket_;
+};
+
+TEST_F(ShimTest, ExitCodeAndOutput) {
+  auto exit = RunToEnd({"sh", "-c", "echo out; echo err >&2; exit 7"});
+  EXPECT_EQ(exit.exit_code, 7);
+  EXPECT_EQ(exit.signal, 0);
+  EXPECT_FALSE(exit.oom_killed);
+  EXPECT_THAT(Log(), HasSubstr("stdout F out\n"));
+  EXPECT_THAT(Log(), HasSubstr("stderr F err\n"));
+}
+
+TEST_F(ShimTest, SignalIsReported) {
+  auto exit = RunToEnd({"sh", "-c", "kill -9 $$"});
+  // The first process of a PID namespace is not ended by its own signals.
+  EXPECT_EQ(exit.exit_code, 0);
+}
+
+TEST_F(ShimTest, ASignalFromOutsideEndsIt) {
+  ASSERT_TRUE(Launch({"sleep", "60"}).ok());
+  ASSERT_TRUE(
+      SendPacket(socket_.get(), wire::Pack(wire::Type::kSignal, wire::Signal{SIGKILL})).ok());
+  auto packet = ReceivePacket(Context::WithTimeoutMs(kTimeoutMs), socket_.get(), "done");
+  ASSERT_TRUE(packet.ok());
+  EXPECT_EQ(wire::Unpack(packet->bytes)->type, wire::Type::kDone);
+  auto exit = AwaitExit();
+  ASSERT_TRUE(exit.ok());
+  EXPECT_EQ(exit->exit_code, 137);
+  EXPECT_EQ(exit->signal, SIGKILL);
+}
+
+TEST_F(ShimTest, TheLastByteIsInTheLogBeforeTheExitIsKnown) {
+  auto exit = RunToEnd({"sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' 'x'; echo; echo end"});
+  EXPECT_EQ(exit.exit_code, 0);
+  std::string log = Log();
+  size_t xs = 0;
+  for (char c : log) xs += c == 'x';
+  EXPECT_EQ(xs, 3000000U);
+  EXPECT_TRUE(log.ends_with("stdout F end\n"));
+}
+
+TEST_F(ShimTest, LongLinesAreSplitAndTheLastPartIsFull) {
+  plan_.log.max_line_bytes = 10;
+  RunToEnd({"sh", "-c", "echo 0123456789abcdefghijXYZ; echo 0123456789; echo -n tail"});
+  EXPECT_EQ(Log(),
+            "stdout P 0123456789\nstdout P abcdefghij\nstdout F XYZ\nstdout F 0123456789\n"
+            "stdout P tail\n");
+}
+
+TEST_F(ShimTest, AMissingProgramIsNamed) {
+  auto launched = Launch({"nonesuch"});
+  ASSERT_FALSE(launched.ok());
+  EXPECT_EQ(launched.code(), Code::kInvalidArgument);
+  EXPECT_THAT(launched.error().message(), HasSubstr("\"nonesuch\""));
+  EXPECT_THAT(launched.error().message(), HasSubstr("not found in $PATH"));
+  // Nothing was launched, so nothing is left to wait for.
+  EXPECT_TRUE(shim_.Wait(Context::WithTimeoutMs(kTimeoutMs)).ok());
+}
+
+TEST_F(ShimTest, AWorkingDirectoryThatIsAFileIsNamed) {
+  plan_.process.cwd = "/bin/busybox";
+  auto launched = Launch({"true"});
+  ASSERT_FALSE(launched.ok());
+  EXPECT_THAT(launched.error().message(), HasSubstr("/bin/busybox"));
+}
+
+TEST_F(ShimTest, AMissingWorkingDirectoryIsMade) {
+  plan_.process.cwd = "/srv/app";
+  RunToEnd({"sh", "-c", "pwd"});
+  EXPECT_THAT(Log(), HasSubstr("stdout F /srv/app\n"));
+}
+
+TEST_F(ShimTest, AWorkingDirectoryThroughALinkStaysInside) {
+  ASSERT_EQ(symlink("/../../../tmp/berth-escape", (dir_ + "/root/escape").c_str()), 0);
+  plan_.process.cwd = "/escape/sub";
+  RunToEnd({"true"});
+  EXPECT_EQ(access("/tmp/berth-escape", F_OK), -1);
+  EXPECT_EQ(access((dir_ + "/root/tmp/berth-escape/sub").c_str(), F_OK), 0);
+}
+
+TEST_F(ShimTest, AMissingHostPathIsNamed) {
+  wire::MountPlan bind;
+  bind.kind = wire::MountKind::kBind;
+  bind.source = "/nonexistent/host/path";
+  bind.destination = "/mnt";
+  plan_.mounts.push_back(bind);
+  auto launched = Launch({"true"});
+  ASSERT_FALSE(launched.ok());
+  EXPECT_THAT(launched.error().message(), HasSubstr("/nonexistent/host/path"));
+}
+
+TEST_F(ShimTest, AProcLinkInTheImageIsRefused) {
+  ASSERT_EQ(rmdir((dir_ + "/root/proc").c_str()), 0);
+  ASSERT_EQ(symlink("/etc", (dir_ + "/root/proc").c_str()), 0);
+  auto launched = Launch({"true"});
+  ASSERT_FALSE(launched.ok());
+  EXPECT_THAT(launched.error().message(), HasSubstr("/proc"));
+}
+
+TEST_F(ShimTest, MaskedAndReadonlyPaths) {
+  ASSERT_TRUE(WriteFileAt(state_dir_.get(), "x", "").code() == Code::kNotFound);
+  auto etc = Open(dir_ + "/root/etc", O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(AtomicWriteFileAt(etc->get(), "secret", "hidden", 0644).ok());
+  ASSERT_EQ(mkdir((dir_ + "/root/etc/dir").c_str(), 0755), 0);
+  ASSERT_EQ(mkdir((dir_ + "/root/etc/dir/in").c_str(), 0755), 0);
+  plan_.masked_paths = {"/etc/secret", "/etc/dir", "/etc/absent"};
+  plan_.readonly_paths = {"/bin", "/absent"};
+  RunToEnd(
+      {"sh", "-c", "cat /etc/secret; ls /etc/dir; echo x > /bin/x; echo y > /y && echo wrote"});
+  EXPECT_THAT(Log(), testing::Not(HasSubstr("hidden")));
+  EXPECT_THAT(Log(), testing::Not(HasSubstr("stdout F in\n")));
+  EXPECT_THAT(Log(), HasSubstr("Read-only file system"));
+  EXPECT_THAT(Log(), HasSubstr("stdout F wrote\n"));
+}
+
+TEST_F(ShimTest, PrivilegesAreWhatThePlanSays) {
+  plan_.process.uid = 1000;
+  plan_.process.gid = 100;
+  plan_.process.groups = {100, 200};
+  plan_.process.bounding = 1;
+  plan_.process.effective = plan_.process.permitted = 0;
+  plan_.process.no_new_privs = true;
+  plan_.process.rlimits = {{7, 100, 200}};
+  RunToEnd({"sh", "-c", "id; cat /proc/self/status; ulimit -n; ulimit -Hn; ls /proc/self/fd"});
+  std::string log = Log();
+  EXPECT_THAT(log, HasSubstr("uid=1000 gid=100 groups=100,200"));
+  EXPECT_THAT(log, HasSubstr("CapBnd:\t0000000000000001"));
+  EXPECT_THAT(log, HasSubstr("CapEff:\t0000000000000000"));
+  EXPECT_THAT(log, HasSubstr("CapInh:\t0000000000000000"));
+  EXPECT_THAT(log, HasSubstr("CapAmb:\t0000000000000000"));
+  EXPECT_THAT(log, HasSubstr("NoNewPrivs:\t1"));
+  EXPECT_THAT(log, HasSubstr("stdout F 100\nstdout F 200\n"));
+  EXPECT_THAT(log, HasSubstr("stdout F 0\nstdout F 1\nstdout F 2\nstdout F 3\n"));
+  EXPECT_THAT(log, testing::Not(HasSubstr("stdout F 4\n")));
+}
+
+TEST_F(ShimTest, ATerminalIsTheControllingOne) {
+  plan_.process.terminal = true;
+  RunToEnd({"sh", "-c",
+            "test -t 0 && test -t 1 && echo tty; stat -c %t /dev/console; echo hi > /dev/tty"});
+  EXPECT_THAT(Log(), HasSubstr("stdout F tty\r\n"));
+  EXPECT_THAT(Log(), HasSubstr("stdout F 88\r\n"));  // 0x88: a pty's slave
+  EXPECT_THAT(Log(), HasSubstr("stdout F hi\r\n"));
+}
+
+TEST_F(ShimTest, ExecRunsInsideWithItsOwnExit) {
+  ASSERT_TRUE(Launch({"sleep", "60"}).ok());
+  std::string output;
+  auto exit = RunExec({"sh", "-c", "echo $$; pidof sleep; exit 3"}, &output);
+  ASSERT_TRUE(exit.ok()) << exit.error().message();
+  EXPECT_EQ(exit->exit_code, 3);
+  EXPECT_THAT(output, HasSubstr("\n1\n"));
+  auto missing = RunExec({"nonesuch"}, &output);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_THAT(missing.error().message(), HasSubstr("not found in $PATH"));
+}
+
+TEST_F(ShimTest, AnExecEndsWithItsConnection) {
+  ASSERT_TRUE(Launch({"sleep", "60"}).ok());
+  auto connection = ConnectSeqpacket(state_dir_.get(), wire::kSocketName);
+  wire::Exec request;
+  request.args = {"sleep", "61"};
+  ASSERT_TRUE(SendPacket(connection->get(), wire::Pack(wire::Type::kExec, request)).ok());
+  auto state = Receive<wire::State>(connection->get(), wire::Type::kExecStarted);
+  ASSERT_TRUE(state.ok());
+  connection->Reset();
+  int64_t deadline = MonotonicNs() + kTimeoutMs * 1'000'000;
+  while (kill(state->pid, 0) == 0 && MonotonicNs() < deadline) usleep(1000);
+  EXPECT_EQ(kill(state->pid, 0), -1);
+}
+
+TEST_F(ShimTest, TheLogIsReopened) {
+  ASSERT_TRUE(Launch({"sh", "-c", "echo one; read x < /dev/null; sleep 60"}).ok());
+  std::string log = dir_ + "/log/0.log";
+  int64_t deadline = MonotonicNs() + kTimeoutMs * 1'000'000;
+  while (Log().empty() && MonotonicNs() < deadline) usleep(1000);
+  ASSERT_EQ(rename(log.c_str(), (log + ".1").c_str()), 0);
+  ASSERT_TRUE(SendPacket(socket_.get(), wire::Pack(wire::Type::kReopenLog)).ok());
+  auto packet = ReceivePacket(Context::WithTimeoutMs(kTimeoutMs), socket_.get(), "done");
+  EXPECT_EQ(wire::Unpack(packet->bytes)->type, wire::Type::kDone);
+  EXPECT_EQ(access(log.c_str(), F_OK), 0);
+}
+
+TEST_F(ShimTest, TheExitWaitsForADaemonThatReturns) {
+  ASSERT_TRUE(Launch({"sh", "-c", "sleep 0.2; exit 5"}).ok());
+  socket_.Reset();  // the daemon is gone
+  int64_t deadline = MonotonicNs() + kTimeoutMs * 1'000'000;
+  while (access((dir_ + "/state/exit").c_str(), F_OK) != 0 && MonotonicNs() < deadline)
+    usleep(1000);
+  auto again = ConnectSeqpacket(state_dir_.get(), wire::kSocketName);
+  ASSERT_TRUE(again.ok());
+  ASSERT_TRUE(SendPacket(again->get(), wire::Pack(wire::Type::kWatch)).ok());
+  auto state = Receive<wire::State>(again->get(), wire::Type::kState);
+  ASSERT_TRUE(state.ok());
+  EXPECT_TRUE(state->exited);
+  EXPECT_EQ(state->exit.exit_code, 5);
+  ASSERT_TRUE(SendPacket(again->get(), wire::Pack(wire::Type::kAcknowledge)).ok());
+  EXPECT_TRUE(shim_.Wait(Context::WithTimeoutMs(kTimeoutMs)).ok());
+}
+
+TEST_F(ShimTest, AShimWithoutALaunchEndsWithItsConnection) {
+  auto listener = ListenSeqpacket(state_dir_.get(), wire::kSocketName);
+  SpawnOptions options;
+  options.path = BERTH_SHIM_BINARY;
+  options.args = {"berth-shim"};
+  options.child_fds = {listener->get(), state_dir_.get(), 2};
+  shim_ = std::move(*Spawn(options));
+  ConnectSeqpacket(state_dir_.get(), wire::kSocketName)->Reset();
+  EXPECT_TRUE(shim_.Wait(Context::WithTimeoutMs(kTimeoutMs)).ok());
+}
+
+}  // namespace
+}  // namespace berth::shim
