@@ -46,11 +46,11 @@ class Cni {
   // The configuration in use, as JSON text; empty if none.
   std::string ConfigJson();
 
-  // Runs the list's plugins in order. If one fails, those that ran are undone with DEL, and the error
-  // names plugin, exit code and what it said. Unavailable while there is no configuration.
+  // Runs the list's plugins in order. If one fails, those that ran are undone with DEL, and the
+  // error names plugin, exit code and what it said. Unavailable while there is no configuration.
   Result<CniResult> Add(const Context& context, const CniPod& pod);
-  // Idempotent; also after an ADD that failed half-way or a restart, with the configuration that ADD
-  // had used. Goes on past a failing plugin where CNI allows it and returns the first error.
+  // Idempotent; also after an ADD that failed half-way or a restart, with the configuration that
+  // ADD had used. Goes on past a failing plugin where CNI allows it and returns the first error.
   Status Del(const Context& context, const CniPod& pod);
   Status Check(const Context& context, const CniPod& pod);
   // Ids of pods with a cached result (for the sweep after a restart).
