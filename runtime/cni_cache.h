@@ -12,6 +12,7 @@
 
 namespace berth::runtime {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving a Json does not throw.
 struct CniRecord {
   CniNetwork network;
   Json capabilities;  // CniCapabilities of the pod

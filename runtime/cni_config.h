@@ -10,6 +10,7 @@
 
 namespace berth::runtime {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving a Json does not throw.
 struct CniNetwork {
   std::string name;
   std::string version;  // cniVersion: "0.3.1" ... "1.1.0"
