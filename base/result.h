@@ -72,8 +72,8 @@ Error ErrnoError(std::string_view what);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  // NOLINTNEXTLINE(google-explicit-constructor): `return value;` and `return Error(...);` are the
-  // point.
+  // `return value;` and `return Error(...);` are the point of both.
+  // NOLINTNEXTLINE(google-explicit-constructor)
   Result(T value) : v_(std::in_place_index<0>, std::move(value)) {}
   // NOLINTNEXTLINE(google-explicit-constructor)
   Result(Error error) : v_(std::in_place_index<1>, std::move(error)) {}
