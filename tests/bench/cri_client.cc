@@ -72,7 +72,7 @@ v1::ContainerConfig ContainerOf(const PodSpec& pod, const std::string& image) {
   config.mutable_image()->set_image(image);
   config.add_command("/pause");
   config.add_args(std::string(kWorkloadMark));
-  config.set_log_path("main.log");
+  config.set_log_path(kLogName);
   (*config.mutable_labels())[kLabel] = "1";
   auto* env = config.add_envs();
   env->set_key("BENCH");

@@ -11,6 +11,9 @@
 
 namespace berth::bench {
 
+// Of every container, below the pod's log directory.
+inline constexpr const char* kLogName = "main.log";
+
 struct PodSpec {
   std::string name;  // also the uid: one name, one pod
   bool host_network = false;

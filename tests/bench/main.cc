@@ -177,7 +177,8 @@ Status WriteResults(const Options& options, const Report& report) {
   fflush(stdout);
   if (options.json_file.empty()) return Ok();
   ASSIGN_OR_RETURN(UniqueFd file, Open(options.json_file, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-  return WriteAll(file.get(), report.ToJson().dump(1) + "\n");
+  return WriteAll(file.get(),
+                  report.ToJson().dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Status Run(const Options& options) {
@@ -248,6 +249,8 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace berth::bench
 
+// What CLI11 throws for a wrongly declared option may end the program.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
   return berth::bench::Main(argc, argv);
 }

@@ -46,6 +46,17 @@ auto Timed(int64_t& ns, F call) {
   return result;
 }
 
+// A SIGTERM that comes before the process has its handler is lost, and the stop would then measure
+// its own timeout. The process tells through its log that it is ready.
+Status AwaitReady(const Pod& pod) {
+  std::string log = StrCat(pod.spec.log_directory, "/", kLogName);
+  for (int64_t end = MonotonicNs() + 10'000'000'000; MonotonicNs() < end; SleepMs(1)) {
+    Result<std::string> text = ReadFile(log);
+    if (text.ok() && text->find("ready\n") != std::string::npos) return Ok();
+  }
+  return Error(Code::kDeadlineExceeded, StrCat("the container's output is not in ", log));
+}
+
 }  // namespace
 
 void SleepMs(int64_t ms) {
@@ -91,6 +102,7 @@ Status BringUp(const Bench& bench, Target& target, std::vector<Pod>& pods, int a
 Status TakeDown(const Bench& bench, Target& target, std::vector<Pod>& pods, int at_once) {
   CriClient& client = *target.client;
   return ForEachPod(bench, pods, at_once, [&](Pod& pod) -> Status {
+    RETURN_IF_ERROR(AwaitReady(pod), target.name);
     RETURN_IF_ERROR(
         Timed(pod.stop_container_ns, [&] { return client.StopContainer(pod.container_id); }),
         target.name);

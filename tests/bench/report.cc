@@ -74,13 +74,13 @@ double Report::P50(std::string_view group, std::string_view name, const std::str
   return 0;
 }
 
-std::string Report::Ratio(const Row& row) const {
-  if (targets_.size() < 2) return "";
+double Report::Ratio(const Row& row) const {
+  if (targets_.size() < 2) return 0;
   const Cell* first = Find(row.cells, targets_[0]);
   const Cell* second = Find(row.cells, targets_[1]);
-  if (first == nullptr || second == nullptr || first->samples.empty()) return "";
+  if (first == nullptr || second == nullptr || first->samples.empty()) return 0;
   double below = second->samples.Percentile(50);
-  return below > 0 ? Number(first->samples.Percentile(50) / below) : "";
+  return below > 0 ? first->samples.Percentile(50) / below : 0;
 }
 
 std::string Report::Line(const Row& row) const {
@@ -90,7 +90,7 @@ std::string Report::Line(const Row& row) const {
     return StrCat(line, CellText(common), "\n");
   }
   for (const std::string& target : targets_) line += CellText(Find(row.cells, target));
-  line += Right(Ratio(row), kNumberWidth);
+  if (double ratio = Ratio(row); ratio > 0) line += Right(Number(ratio), kNumberWidth);
   return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 
@@ -134,7 +134,7 @@ Json Report::ToJson() const {
                       {"name", row.name},
                       {"unit", row.unit},
                       {"results", std::move(results)}});
-      if (std::string ratio = Ratio(row); !ratio.empty()) rows.back()["ratio"] = std::stod(ratio);
+      if (double ratio = Ratio(row); ratio > 0) rows.back()["ratio"] = ratio;
     }
   }
   return {{"facts", facts_}, {"targets", targets_}, {"rows", rows}, {"failures", failures_}};

@@ -48,8 +48,8 @@ class Report {
     std::vector<Row> rows;
   };
 
-  // Empty unless both of the first two targets have samples.
-  std::string Ratio(const Row& row) const;
+  // 0 unless both of the first two targets have samples.
+  double Ratio(const Row& row) const;
   std::string Line(const Row& row) const;
 
   std::vector<std::string> targets_;
