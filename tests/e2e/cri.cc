@@ -1,0 +1,45 @@
+#include "tests/e2e/cri.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+
+#include "base/strings.h"
+#include "cri/proto/api.grpc.pb.h"
+
+namespace berth::e2e {
+
+struct Cri::Stubs {
+  std::unique_ptr<rt::RuntimeService::Stub> runtime;
+  std::unique_ptr<rt::ImageService::Stub> images;
+};
+
+Cri::Cri(const std::string& socket_path) : stubs_(std::make_unique<Stubs>()) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(64 << 20);
+  // A daemon that was just restarted is found at once.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+  auto channel = grpc::CreateCustomChannel(StrCat("unix://", socket_path),
+                                           grpc::InsecureChannelCredentials(), arguments);
+  stubs_->runtime = rt::RuntimeService::NewStub(channel);
+  stubs_->images = rt::ImageService::NewStub(channel);
+}
+
+Cri::~Cri() = default;
+
+#define BERTH_E2E_DEFINE(service, rpc)                                                       \
+  Result<rt::rpc##Response> Cri::Call(const rt::rpc##Request& request, int64_t timeout_ms) { \
+    grpc::ClientContext context;                                                             \
+    context.set_deadline(std::chrono::system_clock::now() +                                  \
+                         std::chrono::milliseconds(timeout_ms));                             \
+    rt::rpc##Response response;                                                              \
+    const grpc::Status status = stubs_->service->rpc(&context, request, &response);          \
+    if (status.ok()) return response;                                                        \
+    return Error(static_cast<Code>(status.error_code()), status.error_message());            \
+  }
+BERTH_E2E_RPCS(BERTH_E2E_DEFINE)
+#undef BERTH_E2E_DEFINE
+
+}  // namespace berth::e2e

@@ -1,0 +1,135 @@
+// ExecSync: output, exit codes, time-outs, identity.
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "base/time.h"
+#include "tests/e2e/e2e_test.h"
+
+namespace berth::e2e {
+namespace {
+
+class ExecSync : public E2eTest {
+ protected:
+  void SetUp() override {
+    E2eTest::SetUp();
+    auto pod = RunPod();
+    ASSERT_OK(pod);
+    pod_ = *pod;
+    auto container = RunContainer(pod_, ShellConfig("sleep 1000"));
+    ASSERT_OK(container);
+    container_ = *container;
+  }
+  std::string pod_, container_;
+};
+
+TEST_F(ExecSync, BothStreamsAndTheExitCode) {
+  auto result = Exec(container_, {"sh", "-c", "echo out; echo err >&2; exit 5"});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->stdout(), "out\n");
+  EXPECT_EQ(result->stderr(), "err\n");
+  EXPECT_EQ(result->exit_code(), 5);
+}
+
+TEST_F(ExecSync, OutputIsBytes) {
+  auto result = Exec(container_, {"printf", "\\377\\000x"});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->stdout(), std::string("\xff\0x", 3));
+}
+
+TEST_F(ExecSync, LargeOutputOnBothStreams) {
+  auto result = Exec(container_, {"sh", "-c",
+                                  "head -c 1000000 /dev/zero & head -c 1000000 /dev/zero >&2; "
+                                  "wait"});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->stdout().size(), 1'000'000u);
+  EXPECT_EQ(result->stderr().size(), 1'000'000u);
+}
+
+TEST_F(ExecSync, EndlessOutputIsCutAndDoesNotHurt) {
+  auto result = Exec(container_, {"sh", "-c", "head -c 40m /dev/zero; exit 3"}, 60);
+  ASSERT_OK(result);
+  EXPECT_LE(result->stdout().size(), 16u << 20);
+  EXPECT_EQ(result->exit_code(), 3);
+}
+
+TEST_F(ExecSync, ATimeOutKillsTheProcessAndItsChildren) {
+  const int64_t started = MonotonicNs();
+  auto result =
+      Exec(container_, {"sh", "-c", "sleep 4242 & (setsid sleep 4243 &) ; sleep 4244"}, 1);
+  const int64_t took_ms = (MonotonicNs() - started) / 1'000'000;
+  EXPECT_FAILS(result, Code::kDeadlineExceeded, "");
+  EXPECT_GE(took_ms, 900);
+  EXPECT_LT(took_ms, 5000);
+  EXPECT_EQ(ShellIn(container_, "ps | grep 'sleep 424[2-4]' || true"), "");
+  // The container itself lives on.
+  EXPECT_EQ(Status(container_)->state(), rt::CONTAINER_RUNNING);
+}
+
+TEST_F(ExecSync, AChildInTheBackgroundDoesNotHoldTheAnswerUp) {
+  const int64_t started = MonotonicNs();
+  auto result = Exec(container_, {"sh", "-c", "sleep 30 & echo done"});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->stdout(), "done\n");
+  EXPECT_LT(MonotonicNs() - started, int64_t{15} * 1'000'000'000);
+}
+
+TEST_F(ExecSync, MissingProgramNamesIt) {
+  auto result = Exec(container_, {"no-such-program"});
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.error().message().find("no-such-program"), std::string::npos)
+      << result.error().message();
+}
+
+TEST_F(ExecSync, OnlyWhereSomethingRuns) {
+  EXPECT_FAILS(Exec(std::string(64, '0'), {"true"}), Code::kNotFound, "0000");
+  EXPECT_FAILS(Exec(container_, {}), Code::kInvalidArgument, "cmd");
+  auto created = Create(pod_, ShellConfig("true", "created"));
+  ASSERT_OK(created);
+  EXPECT_FAILS(Exec(*created, {"true"}), Code::kFailedPrecondition, "");
+  ASSERT_OK(Stop(container_));
+  EXPECT_FAILS(Exec(container_, {"true"}), Code::kFailedPrecondition, "");
+}
+
+TEST_F(ExecSync, RunsInTheContainersNamespacesAndCgroup) {
+  auto init =
+      Exec(container_, {"sh", "-c", "cat /proc/1/cgroup; ls -l /proc/1/ns | sed 's/.*-> //'"});
+  auto own =
+      Exec(container_, {"sh", "-c", "cat /proc/self/cgroup; ls -l /proc/$$/ns | sed 's/.*-> //'"});
+  ASSERT_OK(init);
+  ASSERT_OK(own);
+  EXPECT_EQ(init->stdout(), own->stdout());
+}
+
+TEST_F(ExecSync, HasTheContainersIdentityAndEnvironment) {
+  rt::ContainerConfig config = ShellConfig("sleep 1000", "other");
+  config.mutable_linux()->mutable_security_context()->mutable_run_as_user()->set_value(1000);
+  config.set_working_dir("/tmp");
+  auto* env = config.add_envs();
+  env->set_key("MINE");
+  env->set_value("yes");
+  auto other = RunContainer(pod_, config);
+  ASSERT_OK(other);
+  EXPECT_EQ(ShellIn(*other, "id -u; pwd; echo $MINE"), "1000\n/tmp\nyes\n");
+  const std::string names = "'^(CapEff|CapBnd|CapPrm|CapAmb|Seccomp|NoNewPrivs):'";
+  EXPECT_EQ(ShellIn(*other, StrCat("grep -E ", names, " /proc/self/status")),
+            ShellIn(*other, StrCat("grep -E ", names, " /proc/1/status")));
+}
+
+TEST_F(ExecSync, ManyAtOnceLeaveNoDescriptorsBehind) {
+  auto descriptors = [this] {
+    size_t count = 0;
+    for ([[maybe_unused]] const auto& entry :
+         std::filesystem::directory_iterator(StrCat("/proc/", node().daemon_pid(), "/fd"))) {
+      ++count;
+    }
+    return count;
+  };
+  for (int i = 0; i < 5; ++i) ShellIn(container_, "true");
+  const size_t before = descriptors();
+  for (int i = 0; i < 100; ++i) ShellIn(container_, "true");
+  EXPECT_LE(descriptors(), before + 3);
+}
+
+}  // namespace
+}  // namespace berth::e2e

@@ -1,0 +1,131 @@
+// How containers end: exit codes, signals, out of memory, failed starts.
+#include "base/strings.h"
+#include "base/time.h"
+#include "tests/e2e/e2e_test.h"
+
+namespace berth::e2e {
+namespace {
+
+class Exits : public E2eTest {};
+
+TEST_F(Exits, CodesAndReasons) {
+  auto zero = RunToEnd(ShellConfig("true"));
+  ASSERT_OK(zero);
+  EXPECT_EQ(zero->status.exit_code(), 0);
+  EXPECT_EQ(zero->status.reason(), "Completed");
+  auto three = RunToEnd(ShellConfig("exit 3"));
+  ASSERT_OK(three);
+  EXPECT_EQ(three->status.exit_code(), 3);
+  EXPECT_EQ(three->status.reason(), "Error");
+}
+
+TEST_F(Exits, ASignalIsMoreThan128) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("exec sleep 1000");
+  config.set_stop_signal(rt::SIGNAL_SIGINT);
+  auto container = RunContainer(*pod, config);
+  ASSERT_OK(container);
+  // sleep as PID 1 ignores SIGINT, so the kill follows.
+  ASSERT_OK(Stop(*container, 0));
+  auto status = AwaitExit(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->exit_code(), 137);
+}
+
+TEST_F(Exits, ContainersThatLiveAMillisecond) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  for (int i = 0; i < 30; ++i) {
+    rt::ContainerConfig config = ShellConfig(StrCat("echo ", i, "; exit ", i), StrCat("c", i));
+    auto container = RunContainer(*pod, config);
+    ASSERT_OK(container);
+    auto status = AwaitExit(*container, 5000);
+    ASSERT_OK(status);
+    EXPECT_EQ(status->exit_code(), i);
+    EXPECT_EQ(LogText(Log(*container)), StrCat(i, "\n"));
+    EXPECT_GE(status->finished_at(), status->started_at());
+    EXPECT_GT(status->started_at(), 0);
+    ASSERT_OK(Remove(*container));
+  }
+}
+
+TEST_F(Exits, OutOfMemoryIsReported) {
+  // The shell itself is PID 1 and grows.
+  rt::ContainerConfig config = ShellConfig("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+  config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(16 << 20);
+  auto ending = RunToEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->status.exit_code(), 137);
+  EXPECT_EQ(ending->status.reason(), "OOMKilled");
+}
+
+TEST_F(Exits, ProcessesOfTheContainerEndWithIt) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  auto container = RunContainer(
+      *pod, ShellConfig("(trap '' TERM HUP; sleep 1000) & setsid sleep 1000 & sleep 0.2"));
+  ASSERT_OK(container);
+  ASSERT_OK(AwaitExit(*container));
+  ASSERT_OK(Remove(*container));
+  rt::RemovePodSandboxRequest remove;
+  remove.set_pod_sandbox_id(*pod);
+  ASSERT_OK(cri().Call(remove));
+  EXPECT_EQ(node().Remains(), std::vector<std::string>());
+}
+
+struct BadStart {
+  const char* name;
+  const char* says;
+  void (*spoil)(rt::ContainerConfig&);
+};
+
+class FailedStarts : public E2eTest, public ::testing::WithParamInterface<BadStart> {};
+
+TEST_P(FailedStarts, SayWhyAndLeaveAnExitedContainer) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("true");
+  GetParam().spoil(config);
+  auto container = Create(*pod, config);
+  ASSERT_OK(container);
+  auto started = StartIt(*container);
+  ASSERT_FALSE(started.ok());
+  EXPECT_NE(started.error().message().find(GetParam().says), std::string::npos)
+      << started.error().message();
+  auto status = Status(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->state(), rt::CONTAINER_EXITED);
+  EXPECT_EQ(status->exit_code(), 128);
+  EXPECT_EQ(status->reason(), "StartError");
+  EXPECT_FALSE(status->message().empty());
+  // The pod is none the worse for it.
+  auto next = RunContainer(*pod, ShellConfig("true", "next"));
+  ASSERT_OK(next);
+  EXPECT_EQ(AwaitExit(*next)->exit_code(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, FailedStarts,
+                         ::testing::Values(BadStart{"MissingExecutable", "no-such-program",
+                                                    [](rt::ContainerConfig& config) {
+                                                      config.clear_command();
+                                                      config.add_command("no-such-program");
+                                                    }},
+                                           BadStart{"MissingPath", "/no/such/program",
+                                                    [](rt::ContainerConfig& config) {
+                                                      config.clear_command();
+                                                      config.add_command("/no/such/program");
+                                                    }},
+                                           BadStart{"NotExecutable", "/etc/passwd",
+                                                    [](rt::ContainerConfig& config) {
+                                                      config.clear_command();
+                                                      config.add_command("/etc/passwd");
+                                                    }},
+                                           BadStart{"WorkingDirectoryIsAFile", "/etc/passwd",
+                                                    [](rt::ContainerConfig& config) {
+                                                      config.set_working_dir("/etc/passwd");
+                                                    }}),
+                         [](const auto& tested) { return std::string(tested.param.name); });
+
+}  // namespace
+}  // namespace berth::e2e

@@ -1,0 +1,167 @@
+// Bind mounts: content, modes, propagation, and what is refused.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "tests/e2e/e2e_test.h"
+
+namespace berth::e2e {
+namespace {
+
+class Mounts : public E2eTest {
+ protected:
+  void SetUp() override {
+    E2eTest::SetUp();
+    dir_ = StrCat(node().dir(), "/volume-", NewId().substr(0, 8));
+    ASSERT_OK(MakeDirs(dir_, 0755));
+    ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/file", "from outside\n", 0644));
+    auto pod = RunPod();
+    ASSERT_OK(pod);
+    pod_ = *pod;
+  }
+  rt::ContainerConfig WithMount(const std::string& script, const std::string& host,
+                                const std::string& inside, bool readonly = false) {
+    rt::ContainerConfig config = ShellConfig(script);
+    rt::Mount* mount = config.add_mounts();
+    mount->set_host_path(host);
+    mount->set_container_path(inside);
+    mount->set_readonly(readonly);
+    return config;
+  }
+  std::string OutputOf(const rt::ContainerConfig& config) {
+    auto container = RunContainer(pod_, config);
+    EXPECT_OK(container);
+    if (!container.ok()) return "";
+    EXPECT_OK(AwaitExit(*container));
+    const std::string text = LogText(Log(*container));
+    EXPECT_OK(Remove(*container));
+    return text;
+  }
+
+  std::string dir_, pod_;
+};
+
+TEST_F(Mounts, ADirectoryBothWays) {
+  EXPECT_EQ(OutputOf(WithMount("cat /data/file; echo inside > /data/new", dir_, "/data")),
+            "from outside\n");
+  EXPECT_EQ(*ReadFile(dir_ + "/new"), "inside\n");
+}
+
+TEST_F(Mounts, AFileAtADeepNewPath) {
+  EXPECT_EQ(OutputOf(WithMount("cat /a/b/c", dir_ + "/file", "/a/b/c")), "from outside\n");
+}
+
+TEST_F(Mounts, ReadOnly) {
+  EXPECT_EQ(OutputOf(WithMount("touch /data/x 2>/dev/null && echo wrote; cat /data/file", dir_,
+                               "/data", true)),
+            "from outside\n");
+}
+
+TEST_F(Mounts, ReadOnlyIsNotRecursiveUnlessAsked) {
+  ASSERT_OK(MakeDirs(dir_ + "/sub", 0755));
+  ASSERT_EQ(mount("tmpfs", (dir_ + "/sub").c_str(), "tmpfs", 0, nullptr), 0);
+  rt::ContainerConfig config =
+      WithMount("touch /data/sub/x 2>/dev/null && echo wrote || echo refused", dir_, "/data", true);
+  EXPECT_EQ(OutputOf(config), "wrote\n");
+  config.mutable_mounts(0)->set_recursive_read_only(true);
+  EXPECT_EQ(OutputOf(config), "refused\n");
+  ASSERT_EQ(umount2((dir_ + "/sub").c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(Mounts, PropagationFromTheHost) {
+  ASSERT_EQ(mount(dir_.c_str(), dir_.c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(mount(nullptr, dir_.c_str(), nullptr, MS_SHARED, nullptr), 0);
+  ASSERT_OK(MakeDirs(dir_ + "/later", 0755));
+  struct Case {
+    rt::MountPropagation propagation;
+    std::string seen;
+  };
+  for (const Case& c :
+       {Case{rt::PROPAGATION_PRIVATE, ""}, Case{rt::PROPAGATION_HOST_TO_CONTAINER, "there\n"}}) {
+    rt::ContainerConfig config = WithMount("sleep 1000", dir_, "/data");
+    config.mutable_mounts(0)->set_propagation(c.propagation);
+    auto container = RunContainer(pod_, config);
+    ASSERT_OK(container);
+    ASSERT_EQ(mount("tmpfs", (dir_ + "/later").c_str(), "tmpfs", 0, nullptr), 0);
+    ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/later/x", "there\n", 0644));
+    EXPECT_EQ(ShellIn(*container, "cat /data/later/x 2>/dev/null || true"), c.seen);
+    ASSERT_EQ(umount2((dir_ + "/later").c_str(), MNT_DETACH), 0);
+    ASSERT_OK(Remove(*container));
+  }
+  ASSERT_EQ(umount2(dir_.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(Mounts, BidirectionalNeedsPrivilege) {
+  rt::ContainerConfig config = WithMount("true", dir_, "/data");
+  config.mutable_mounts(0)->set_propagation(rt::PROPAGATION_BIDIRECTIONAL);
+  auto container = Create(pod_, config);
+  if (container.ok()) {
+    // Or the source is not shared: then the start fails.
+    EXPECT_FALSE(StartIt(*container).ok());
+  }
+}
+
+TEST_F(Mounts, OneOverAnotherAndOverADefault) {
+  ASSERT_OK(MakeDirs(dir_ + "/inner", 0755));
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/inner/i", "inner\n", 0644));
+  rt::ContainerConfig config =
+      WithMount("cat /data/in/i; cat /data/file; cat /etc/hosts", dir_ + "/inner", "/data/in");
+  rt::Mount* outer = config.add_mounts();
+  outer->set_host_path(dir_);
+  outer->set_container_path("/data");
+  rt::Mount* hosts = config.add_mounts();
+  hosts->set_host_path(dir_ + "/file");
+  hosts->set_container_path("/etc/hosts");
+  EXPECT_EQ(OutputOf(config), "inner\nfrom outside\nfrom outside\n");
+}
+
+TEST_F(Mounts, AMissingHostPathIsNamed) {
+  auto container = Create(pod_, WithMount("true", dir_ + "/no-such", "/data"));
+  if (container.ok()) {
+    auto started = StartIt(*container);
+    ASSERT_FALSE(started.ok());
+    EXPECT_NE(started.error().message().find("no-such"), std::string::npos) << ErrorText(started);
+  } else {
+    EXPECT_NE(container.error().message().find("no-such"), std::string::npos)
+        << ErrorText(container);
+  }
+}
+
+TEST_F(Mounts, NotOverProcOrWithRelativePaths) {
+  for (const std::string inside :
+       {"/proc", "/proc/self/attr", "/proc/../proc/sys", "relative", "", "/"}) {
+    auto container = Create(pod_, WithMount("true", dir_, inside));
+    const bool refused = !container.ok() || !StartIt(*container).ok();
+    EXPECT_TRUE(refused) << inside;
+    if (container.ok()) {
+      EXPECT_OK(Remove(*container));
+    }
+  }
+}
+
+TEST_F(Mounts, ALinkInTheImageDoesNotLeadOut) {
+  auto base = BusyboxImage();
+  ASSERT_OK(base);
+  const std::string target = dir_ + "/victim";
+  ASSERT_OK(MakeDirs(target, 0755));
+  base->layers.push_back(
+      {.tar = testing::MakeTar(
+           {{.path = "data", .content = target, .type = testing::EntryType::kSymlink}})});
+  auto registry = SharedRegistry();
+  ASSERT_OK(registry);
+  ASSERT_OK((*registry)->Push("mounts/link", "1", testing::BuildImage(*base)));
+  rt::PullImageRequest pull;
+  pull.mutable_image()->set_image((*registry)->address() + "/mounts/link:1");
+  ASSERT_OK(cri().Call(pull));
+  rt::ContainerConfig config = WithMount("cat /data/new/file", dir_, "/data/new");
+  config.mutable_image()->set_image(pull.image().image());
+  auto container = RunContainer(pod_, config);
+  if (container.ok()) (void)AwaitExit(*container);
+  EXPECT_FALSE(*Exists(target + "/new"));
+}
+
+}  // namespace
+}  // namespace berth::e2e

@@ -1,0 +1,267 @@
+#include "tests/e2e/node.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/time.h"
+
+namespace berth::e2e {
+namespace {
+
+using testing::BuildImage;
+using testing::EntryType;
+using testing::MakeTar;
+using testing::TarEntry;
+using testing::TestRegistry;
+
+constexpr char kPath[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr int64_t kStartTimeoutNs = 20'000'000'000;
+
+// Each node has a bridge and a subnet of its own, so that several can run beside each other.
+int NextNodeNumber() {
+  static int number = 0;
+  return ++number;
+}
+
+void SleepMs(int ms) {
+  (void)poll(nullptr, 0, ms);
+}
+
+SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
+  SpawnOptions options;
+  options.path = path;
+  options.args = std::move(args);
+  options.env = {kPath};
+  return options;
+}
+
+Result<std::vector<TarEntry>> BusyboxEntries() {
+  ASSIGN_OR_RETURN(const std::string busybox, ReadFile("/bin/busybox"), "busybox-static");
+  ASSIGN_OR_RETURN(
+      const RunOutput list,
+      RunProgram(Context::WithTimeoutMs(5000), Program("/bin/busybox", {"busybox", "--list"}), ""));
+  std::vector<TarEntry> entries;
+  for (const char* name : {"bin", "etc", "root", "proc", "sys", "dev", "home", "var"}) {
+    entries.push_back({.path = name, .type = EntryType::kDirectory, .mode = 0755});
+  }
+  entries.push_back({.path = "tmp", .type = EntryType::kDirectory, .mode = 01777});
+  entries.push_back({.path = "bin/busybox", .content = busybox, .mode = 0755});
+  for (std::string_view applet : Split(list.out, '\n')) {
+    if (applet.empty() || applet == "busybox") continue;
+    entries.push_back({.path = StrCat("bin/", applet),
+                       .content = "busybox",
+                       .type = EntryType::kSymlink,
+                       .mode = 0777});
+  }
+  entries.push_back({.path = "etc/passwd",
+                     .content = "root:x:0:0:root:/root:/bin/sh\n"
+                                "app:x:1000:1000::/home/app:/bin/sh\n"
+                                "nobody:x:65534:65534::/:/bin/false\n"});
+  entries.push_back({.path = "etc/group",
+                     .content = "root:x:0:\napp:x:1000:\nextra:x:2000:app\nnogroup:x:65534:\n"});
+  return entries;
+}
+
+// The words of a process's command line, empty for one that has gone or is a zombie.
+std::string CommandLine(const std::string& pid) {
+  auto text = ReadFile(StrCat("/proc/", pid, "/cmdline"));
+  if (!text.ok()) return "";
+  for (char& c : *text) c = c == '\0' ? ' ' : c;
+  return *text;
+}
+
+void AddProcesses(const std::string& needle, pid_t except, std::vector<std::string>& found) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    const auto pid = ParseNumber<pid_t>(name);
+    if (!pid || *pid == getpid() || *pid == except) continue;
+    const std::string command = CommandLine(name);
+    if (command.find(needle) != std::string::npos) {
+      found.push_back(StrCat("process ", name, ": ", Printable(command)));
+    }
+  }
+}
+
+void AddMounts(const std::string& needle, std::vector<std::string>& found) {
+  auto mounts = ReadFile("/proc/self/mountinfo");
+  if (!mounts.ok()) return;
+  for (std::string_view line : Split(*mounts, '\n')) {
+    if (line.find(needle) != std::string_view::npos) found.push_back(StrCat("mount ", line));
+  }
+}
+
+void AddCgroups(const std::string& cgroup, std::vector<std::string>& found) {
+  std::error_code error;
+  std::vector<std::string> roots = {"/sys/fs/cgroup"};
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/fs/cgroup", error)) {
+    if (entry.is_directory() && !entry.is_symlink()) roots.push_back(entry.path());
+  }
+  for (const std::string& root : roots) {
+    const std::string top = StrCat(root, "/", cgroup);
+    if (!std::filesystem::exists(top, error)) continue;
+    // The parent itself may stay: it is configured, like a slice that an administrator made.
+    for (const auto& entry : std::filesystem::directory_iterator(top, error)) {
+      if (entry.is_directory()) found.push_back(StrCat("cgroup ", entry.path().string()));
+    }
+  }
+}
+
+}  // namespace
+
+std::string BinDir() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+Result<TestRegistry*> SharedRegistry() {
+  static std::unique_ptr<TestRegistry>* registry = nullptr;
+  if (registry == nullptr) {
+    ASSIGN_OR_RETURN(auto started, TestRegistry::Start({}));
+    registry = new std::unique_ptr<TestRegistry>(std::move(started));
+  }
+  return registry->get();
+}
+
+Result<testing::TestImage> BusyboxImage() {
+  static std::string* tar = nullptr;
+  if (tar == nullptr) {
+    ASSIGN_OR_RETURN(const std::vector<TarEntry> entries, BusyboxEntries());
+    tar = new std::string(MakeTar(entries));
+  }
+  testing::TestImage image;
+  image.layers.push_back({.tar = *tar});
+  image.config = Json{{"Env", {kPath}}, {"Cmd", {"sh"}}};
+  return image;
+}
+
+Result<std::string> TestImage() {
+  static std::string* reference = nullptr;
+  if (reference == nullptr) {
+    ASSIGN_OR_RETURN(TestRegistry * registry, SharedRegistry());
+    ASSIGN_OR_RETURN(const testing::TestImage image, BusyboxImage());
+    RETURN_IF_ERROR(registry->Push("test/busybox", "1", BuildImage(image)), "push the test image");
+    reference = new std::string(StrCat(registry->address(), "/test/busybox:1"));
+  }
+  return *reference;
+}
+
+Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
+  const int number = NextNodeNumber();
+  std::unique_ptr<Node> node(new Node(StrCat("berth-e2e-", getpid(), "-", number)));
+  RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
+  RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
+  RETURN_IF_ERROR(node->WriteConfig());
+  if (options.with_cni) RETURN_IF_ERROR(node->WriteCniConfig());
+  node->cri_ = std::make_unique<Cri>(node->socket());
+  RETURN_IF_ERROR(node->StartDaemon(options.failpoint));
+  return node;
+}
+
+Node::~Node() {
+  if (daemon_.pid() > 0) {
+    (void)RemoveAllPods();
+    (void)StopDaemon(SIGTERM);
+  }
+  // Whatever a failed test has left must not meet the next one.
+  for (const std::string& path : {dir_ / "state", dir_ / "root"}) {
+    (void)RunProgram(Context::WithTimeoutMs(10'000),
+                     Program("/bin/umount", {"umount", "-l", "-R", path}), "");
+  }
+}
+
+Status Node::WriteConfig() {
+  const std::string toml = StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n",
+                                  "default_parent = \"/", cgroup_, "\"\n");
+  return AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644);
+}
+
+Status Node::WriteCniConfig() {
+  // "berth-e2e-PID-N" -> N
+  const std::string number = cgroup_.substr(cgroup_.rfind('-') + 1);
+  const Json list = {{"cniVersion", "1.0.0"},
+                     {"name", StrCat("e2e", number)},
+                     {"plugins",
+                      {{{"type", "bridge"},
+                        {"bridge", StrCat("e2e", number)},
+                        {"isGateway", true},
+                        {"ipMasq", true},
+                        {"hairpinMode", true},
+                        {"ipam",
+                         {{"type", "host-local"},
+                          {"dataDir", dir_ / "ipam"},
+                          {"ranges", {{{{"subnet", StrCat("10.201.", number, ".0/24")}}}}},
+                          {"routes", {{{"dst", "0.0.0.0/0"}}}}}}},
+                       {{"type", "portmap"}, {"capabilities", {{"portMappings", true}}}}}}};
+  return AtomicWriteFileAt(AT_FDCWD, StrCat(cni_dir(), "/10-e2e.conflist"), ToText(list), 0644);
+}
+
+Status Node::StartDaemon(const std::string& failpoint) {
+  ASSIGN_OR_RETURN(const UniqueFd log,
+                   Open(dir_ / "berthd.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
+  SpawnOptions options;
+  options.path = BinDir() + "/berthd";
+  options.args = {"berthd",  "--config",     dir_ / "berth.toml", "--root", dir_ / "root",
+                  "--state", dir_ / "state", "--listen",          socket()};
+  options.env = {kPath};
+  if (!failpoint.empty()) options.env.push_back(StrCat("BERTH_FAILPOINT=", failpoint));
+  options.child_fds = {-1, log.get(), log.get()};
+  ASSIGN_OR_RETURN(daemon_, Spawn(options), "start ", options.path);
+  const int64_t until = MonotonicNs() + kStartTimeoutNs;
+  Status last = Ok();
+  while (MonotonicNs() < until) {
+    auto answer = cri_->Call(rt::VersionRequest(), 1000);
+    if (answer.ok()) return Ok();
+    last = std::move(answer).error();
+    if (daemon_.Wait(Context::WithTimeoutMs(20)).ok()) {
+      auto text = ReadFile(dir_ / "berthd.log");
+      return Error(Code::kInternal, StrCat("berthd ended: ", text.ok() ? *text : ""));
+    }
+  }
+  return std::move(last).error().Wrap("berthd does not answer");
+}
+
+Result<int> Node::StopDaemon(int signal) {
+  if (daemon_.pid() <= 0) return Error(Code::kFailedPrecondition, "no daemon runs");
+  if (kill(daemon_.pid(), signal) != 0) return ErrnoError("kill berthd");
+  auto code = daemon_.Wait(Context::WithTimeoutMs(30'000));
+  if (!code.ok()) daemon_.KillAndReap();
+  daemon_ = Child();
+  return code;
+}
+
+Status Node::RemoveAllPods() {
+  ASSIGN_OR_RETURN(const auto pods, cri_->Call(rt::ListPodSandboxRequest()));
+  Status first;
+  for (const auto& pod : pods.items()) {
+    rt::RemovePodSandboxRequest request;
+    request.set_pod_sandbox_id(pod.id());
+    auto removed = cri_->Call(request);
+    if (!removed.ok() && first.ok()) first = std::move(removed).error();
+  }
+  return first;
+}
+
+std::vector<std::string> Node::Remains() const {
+  std::vector<std::string> found;
+  // Shims acknowledge and end in their own time.
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    found.clear();
+    AddProcesses(dir_ / "state", daemon_.pid(), found);
+    AddMounts(dir_ / "state", found);
+    AddMounts(dir_ / "root", found);
+    AddCgroups(cgroup_, found);
+    if (found.empty()) break;
+    SleepMs(40);
+  }
+  return found;
+}
+
+}  // namespace berth::e2e

@@ -1,0 +1,71 @@
+// A node of its own for tests: berthd from the build directory with its own root, state, socket,
+// CNI configuration and cgroup, and a registry that has the test image.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/process.h"
+#include "base/result.h"
+#include "tests/e2e/cri.h"
+#include "tests/testing/registry.h"
+#include "tests/testing/temp_dir.h"
+
+namespace berth::e2e {
+
+struct NodeOptions {
+  bool with_cni = true;        // false: the configuration directory is empty
+  std::string failpoint = {};  // BERTH_FAILPOINT of the first daemon
+};
+
+// The whole runs in the network and mount namespace of the test process (environment.cc).
+class Node {
+ public:
+  // Starts the daemon and waits until it answers.
+  static Result<std::unique_ptr<Node>> Start(const NodeOptions& options);
+  // Removes every pod, then ends the daemon.
+  ~Node();
+
+  Cri& cri() { return *cri_; }
+  const std::string& dir() const { return dir_.path(); }
+  std::string socket() const { return dir_ / "berth.sock"; }
+  std::string cni_dir() const { return dir_ / "cni"; }
+  std::string log_dir() const { return dir_ / "logs"; }
+  // Name of the cgroup, in every hierarchy, below which all of the node's containers are.
+  const std::string& cgroup() const { return cgroup_; }
+  pid_t daemon_pid() const { return daemon_.pid(); }
+
+  // A CNI configuration list of a bridge that is this node's only.
+  Status WriteCniConfig();
+  // Ends the daemon with the signal, waits for its end; returns its exit code.
+  Result<int> StopDaemon(int signal);
+  Status StartDaemon(const std::string& failpoint = "");
+
+  // What the node's pods have on the machine: shims, mounts and cgroups. Empty once all pods are
+  // removed.
+  std::vector<std::string> Remains() const;
+  Status RemoveAllPods();
+
+ private:
+  explicit Node(std::string cgroup) : cgroup_(std::move(cgroup)) {}
+  Status WriteConfig();
+
+  testing::TempDir dir_;
+  std::string cgroup_;
+  Child daemon_;
+  std::unique_ptr<Cri> cri_;
+};
+
+// The registry that all nodes use, started at the first call, and the reference of an image that it
+// has: Debian's busybox-static with a link for every applet, users root, nobody and app
+// (1000:1000, also in group "extra" 2000), PATH and the command "sh".
+Result<testing::TestRegistry*> SharedRegistry();
+Result<std::string> TestImage();
+// The content of that image's layer, for images of other configuration.
+Result<testing::TestImage> BusyboxImage();
+
+// The directory with the binaries of this build.
+std::string BinDir();
+
+}  // namespace berth::e2e

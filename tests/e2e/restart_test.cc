@@ -1,0 +1,142 @@
+// A daemon that ends, and the next one that finds everything again.
+#include <signal.h>
+
+#include "base/failpoint.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "tests/e2e/e2e_test.h"
+
+namespace berth::e2e {
+namespace {
+
+class Restart : public E2eTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(Restart, TheSameAnswersAndNoContainerNotices) {
+  rt::PodSandboxConfig pod_config = PodConfig();
+  (*pod_config.mutable_labels())["a"] = "b";
+  auto pod = RunPod(pod_config);
+  ASSERT_OK(pod);
+  auto running = RunContainer(*pod, ShellConfig("i=0; while :; do i=$((i+1)); echo $i; "
+                                                "sleep 0.05; done",
+                                                "running"));
+  ASSERT_OK(running);
+  auto created = Create(*pod, ShellConfig("echo late", "created"));
+  ASSERT_OK(created);
+  auto exited = RunContainer(*pod, ShellConfig("exit 4", "exited"));
+  ASSERT_OK(exited);
+  ASSERT_OK(AwaitExit(*exited));
+  auto leaves = RunContainer(*pod, ShellConfig("sleep 0.7; echo bye; exit 6", "leaves"));
+  ASSERT_OK(leaves);
+
+  std::vector<std::string> before;
+  auto answers = [&] {
+    std::vector<std::string> all;
+    for (const std::string& id : {*running, *created, *exited}) {
+      auto status = Status(id);
+      EXPECT_OK(status);
+      all.push_back(status.ok() ? status->DebugString() : "");
+    }
+    auto status = PodStatus(*pod);
+    EXPECT_OK(status);
+    all.push_back(status.ok() ? status->DebugString() : "");
+    return all;
+  };
+  before = answers();
+  auto code = node().StopDaemon(GetParam());
+  ASSERT_OK(code);
+  EXPECT_EQ(*code, GetParam() == SIGTERM ? 0 : 128 + GetParam());
+  usleep(1'200'000);  // `leaves` exits while no daemon is there
+  ASSERT_OK(node().StartDaemon());
+
+  EXPECT_EQ(answers(), before);
+  auto left = AwaitExit(*leaves, 5000);
+  ASSERT_OK(left);
+  EXPECT_EQ(left->exit_code(), 6);
+  EXPECT_EQ(LogText(Log(*leaves)), "bye\n");
+
+  // Nothing is missing in the log of the one that went on, and it still answers.
+  ShellIn(*running, "true");
+  ASSERT_OK(Stop(*running));
+  const std::vector<std::string_view> lines = Split(LogText(Log(*running)), '\n');
+  ASSERT_GT(lines.size(), 10u);
+  for (size_t i = 0; i + 1 < lines.size(); ++i) ASSERT_EQ(lines[i], StrCat(i + 1));
+  ASSERT_OK(StartIt(*created));
+  EXPECT_EQ(AwaitExit(*created)->exit_code(), 0);
+  auto next = RunContainer(*pod, ShellConfig("true", "next"));
+  ASSERT_OK(next);
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, Restart, ::testing::Values(SIGTERM, SIGKILL),
+                         [](const auto& tested) {
+                           return std::string(tested.param == SIGTERM ? "Term" : "Kill");
+                         });
+
+// At each failpoint: the daemon dies there as by kill -9, the next one finishes or undoes what was
+// begun, the same request works, and after removal nothing is left.
+class Crash : public ::testing::TestWithParam<std::string_view> {
+ protected:
+  // A pull, a pod, a container and its removal; false as soon as something fails.
+  static bool RunAll(Node& node, const rt::PodSandboxConfig& pod_config, const std::string& image) {
+    rt::PullImageRequest pull;
+    pull.mutable_image()->set_image(image);
+    if (!node.cri().Call(pull).ok()) return false;
+    rt::RunPodSandboxRequest run;
+    *run.mutable_config() = pod_config;
+    auto pod = node.cri().Call(run);
+    if (!pod.ok()) return false;
+    rt::CreateContainerRequest create;
+    create.set_pod_sandbox_id(pod->pod_sandbox_id());
+    *create.mutable_sandbox_config() = pod_config;
+    create.mutable_config()->mutable_metadata()->set_name("main");
+    create.mutable_config()->mutable_image()->set_image(image);
+    for (const char* word : {"sleep", "1000"}) create.mutable_config()->add_command(word);
+    create.mutable_config()->set_log_path("main.log");
+    auto container = node.cri().Call(create);
+    if (!container.ok()) return false;
+    rt::ContainerStatusRequest ask;
+    ask.set_container_id(container->container_id());
+    auto status = node.cri().Call(ask);
+    if (!status.ok()) return false;
+    if (status->status().state() == rt::CONTAINER_CREATED) {
+      rt::StartContainerRequest start;
+      start.set_container_id(container->container_id());
+      if (!node.cri().Call(start).ok()) return false;
+    }
+    rt::RemoveContainerRequest remove_container;
+    remove_container.set_container_id(container->container_id());
+    if (!node.cri().Call(remove_container).ok()) return false;
+    rt::RemovePodSandboxRequest remove_pod;
+    remove_pod.set_pod_sandbox_id(pod->pod_sandbox_id());
+    return node.cri().Call(remove_pod).ok();
+  }
+};
+
+TEST_P(Crash, IsRecoveredFrom) {
+  auto image = TestImage();
+  ASSERT_OK(image);
+  auto node = Node::Start({.failpoint = std::string(GetParam())});
+  ASSERT_OK(node);
+  rt::PodSandboxConfig config;
+  config.mutable_metadata()->set_name("crash");
+  config.mutable_metadata()->set_namespace_("e2e");
+  config.mutable_metadata()->set_uid("uid");
+  config.set_log_directory((*node)->log_dir());
+  EXPECT_FALSE(RunAll(**node, config, *image)) << "the failpoint was not reached";
+  auto died = (*node)->StopDaemon(SIGKILL);
+  ASSERT_OK(died);
+  EXPECT_EQ(*died, 128 + SIGKILL);
+  ASSERT_OK((*node)->StartDaemon());
+  EXPECT_TRUE(RunAll(**node, config, *image)) << "the retry failed";
+  ASSERT_OK((*node)->RemoveAllPods());
+  EXPECT_EQ((*node)->Remains(), std::vector<std::string>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Failpoints, Crash, ::testing::ValuesIn(kFailpoints),
+                         [](const auto& tested) {
+                           std::string name(tested.param);
+                           for (char& c : name) c = c == '.' ? '_' : c;
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace berth::e2e
