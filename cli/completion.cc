@@ -39,40 +39,31 @@ std::string CommandWords(const Cli& cli) {
 std::string ShellCase(const Cli& cli) {
   std::string out = "  case \"$2\" in\n  -*) case \"$1\" in\n";
   for (const CLI::App* command : Commands(cli)) {
-    out += StrCat("    ", command->get_name(), ") words='", OptionWords(command), "' ;;\n");
+    out += StrCat("    ", command->get_name(), ") list='", OptionWords(command), "' ;;\n");
   }
   out += "    esac ;;\n  *) case \"$1\" in\n";
-  out += StrCat("    '') words='", CommandWords(cli), "' ;;\n");
-  out += StrCat("    ", kContainerCommands, ") words=$(", kListContainers, ") ;;\n");
-  out += StrCat("    ", kImageCommands, ") words=$(", kListImages, ") ;;\n");
-  out += "    completion) words='bash zsh fish' ;;\n    esac ;;\n  esac\n";
+  out += StrCat("    '') list='", CommandWords(cli), "' ;;\n");
+  out += StrCat("    ", kContainerCommands, ") list=$(", kListContainers, ") ;;\n");
+  out += StrCat("    ", kImageCommands, ") list=$(", kListImages, ") ;;\n");
+  out += "    completion) list='bash zsh fish' ;;\n    esac ;;\n  esac\n";
   return out;
 }
 
 std::string Bash(const Cli& cli) {
-  return StrCat("_berth_words() {\n  words=\n", ShellCase(cli),
-                "}\n_berth() {\n  local words command=\n"
+  return StrCat("_berth_words() {\n", ShellCase(cli),
+                "}\n_berth() {\n  local list command=\n"
                 "  [ \"$COMP_CWORD\" -gt 1 ] && command=${COMP_WORDS[1]}\n"
                 "  _berth_words \"$command\" \"${COMP_WORDS[COMP_CWORD]}\"\n"
-                "  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
+                "  COMPREPLY=($(compgen -W \"$list\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
                 "}\ncomplete -o default -F _berth berth\n");
 }
 
 std::string Zsh(const Cli& cli) {
-  return StrCat(
-      "#compdef berth\n_berth_words() {\n  list=\n",
-      [&] {
-        // `words` is zsh's own array of the command line.
-        std::string text = ShellCase(cli);
-        for (size_t at = 0; (at = text.find("words=", at)) != std::string::npos;) {
-          text.replace(at, 6, "list=");
-        }
-        return text;
-      }(),
-      "}\n_berth() {\n  local list command=\n"
-      "  (( CURRENT > 2 )) && command=$words[2]\n"
-      "  _berth_words \"$command\" \"$words[CURRENT]\"\n"
-      "  compadd -- ${=list}\n}\ncompdef _berth berth\n");
+  return StrCat("#compdef berth\n_berth_words() {\n", ShellCase(cli),
+                "}\n_berth() {\n  local list command=\n"
+                "  (( CURRENT > 2 )) && command=$words[2]\n"
+                "  _berth_words \"$command\" \"$words[CURRENT]\"\n"
+                "  compadd -- ${=list}\n}\ncompdef _berth berth\n");
 }
 
 std::string FishQuote(const std::string& text) {
