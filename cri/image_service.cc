@@ -1,11 +1,14 @@
 #include "cri/image_service.h"
 
+#include <algorithm>
+
 #include "base/json.h"
 #include "base/time.h"
 #include "cri/redact.h"
 #include "cri/status.h"
 #include "cri/translate_answer.h"
 #include "cri/translate_request.h"
+#include "image/reference.h"
 
 namespace berth::cri {
 
@@ -31,17 +34,33 @@ std::string InfoOf(const image::Image& image) {
 
 }  // namespace
 
-ImageService::ImageService(Context lifetime, image::ImageStore& images, image::Puller& puller,
-                           snapshotter::Snapshotter& snapshotter)
-    : lifetime_(std::move(lifetime)), images_(images), puller_(puller), snapshotter_(snapshotter) {}
+ImageService::ImageService(ImageServiceOptions options, image::ImageStore& images,
+                           image::Puller& puller, snapshotter::Snapshotter& snapshotter)
+    : lifetime_(std::move(options.lifetime)),
+      images_(images),
+      puller_(puller),
+      snapshotter_(snapshotter) {
+  for (const std::string& name : options.pinned) {
+    auto reference = image::ParseReference(name);
+    pinned_.insert(reference.ok() ? reference->ToString() : name);
+  }
+}
+
+void ImageService::Describe(const image::Image& image, pb::Image* out) const {
+  ToPb(image, out);
+  auto is_pinned = [&](const std::string& name) { return pinned_.count(name) > 0; };
+  out->set_pinned(image.pinned || is_pinned(image.id) ||
+                  std::any_of(image.repo_tags.begin(), image.repo_tags.end(), is_pinned) ||
+                  std::any_of(image.repo_digests.begin(), image.repo_digests.end(), is_pinned));
+}
 
 grpc::Status ImageService::ListImages(grpc::ServerContext*, const pb::ListImagesRequest* request,
                                       pb::ListImagesResponse* response) {
   const std::string& only = request->filter().image().image();
   if (only.empty()) {
-    for (const auto& image : images_.List()) ToPb(*image, response->add_images());
+    for (const auto& image : images_.List()) Describe(*image, response->add_images());
   } else if (auto image = images_.Find(only)) {
-    ToPb(*image, response->add_images());
+    Describe(*image, response->add_images());
   }
   return grpc::Status::OK;
 }
@@ -52,7 +71,7 @@ grpc::Status ImageService::ImageStatus(grpc::ServerContext*, const pb::ImageStat
     ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image()));
     auto image = images_.Find(reference);
     if (!image) return Ok();
-    ToPb(*image, response->mutable_image());
+    Describe(*image, response->mutable_image());
     if (request->verbose()) (*response->mutable_info())["info"] = InfoOf(*image);
     return Ok();
   });

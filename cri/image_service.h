@@ -1,6 +1,10 @@
 // CRI's ImageService: which images there are, pulling, removing, and the disk they take.
 #pragma once
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include "base/context.h"
 #include "cri/pb.h"
 #include "cri/proto/api.grpc.pb.h"
@@ -10,11 +14,17 @@
 
 namespace berth::cri {
 
-// Thread-safe. All arguments must outlive it. Pulls go on when their client has gone (its retry
-// joins them) and end with `lifetime`.
+struct ImageServiceOptions {
+  std::vector<std::string> pinned;  // references of images that are reported as pinned
+  // Ends when the daemon stops, and pulls with it. The client's going does not end them: its retry
+  // joins them.
+  Context lifetime = Context::Background();
+};
+
+// Thread-safe. All arguments must outlive it.
 class ImageService final : public pb::ImageService::Service {
  public:
-  ImageService(Context lifetime, image::ImageStore& images, image::Puller& puller,
+  ImageService(ImageServiceOptions options, image::ImageStore& images, image::Puller& puller,
                snapshotter::Snapshotter& snapshotter);
 
   grpc::Status ListImages(grpc::ServerContext* call, const pb::ListImagesRequest* request,
@@ -30,7 +40,10 @@ class ImageService final : public pb::ImageService::Service {
                            pb::ImageFsInfoResponse* response) override;
 
  private:
+  void Describe(const image::Image& image, pb::Image* out) const;
+
   const Context lifetime_;
+  std::set<std::string> pinned_;  // in the form of repo_tags and repo_digests
   image::ImageStore& images_;
   image::Puller& puller_;
   snapshotter::Snapshotter& snapshotter_;

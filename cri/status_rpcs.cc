@@ -33,9 +33,11 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
   AddCondition("RuntimeReady", Ok(), "", response->mutable_status());
   AddCondition("NetworkReady", runtime_.cni().Ready(), "NetworkPluginNotReady",
                response->mutable_status());
-  // The default handler is the only one, and it has none of the features that handlers may have.
-  response->add_runtime_handlers()->mutable_features();
+  // The default handler, whose name is empty, is the only one.
+  pb::RuntimeHandler* handler = response->add_runtime_handlers();
+  handler->mutable_features()->set_recursive_read_only_mounts(true);
   response->mutable_features()->set_supplemental_groups_policy(true);
+  response->mutable_features()->set_mount_options(true);
   if (request->verbose()) {
     auto& info = *response->mutable_info();
     info["config"] = ToUtf8(config::ToJson(options_.config));

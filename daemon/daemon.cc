@@ -1,0 +1,114 @@
+#include "daemon/daemon.h"
+
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "cri/image_service.h"
+#include "cri/runtime_service.h"
+#include "cri/server.h"
+#include "daemon/instance_lock.h"
+#include "snapshotter/overlay.h"
+
+namespace berth::daemon {
+
+namespace {
+
+// How long calls under way may take to end by themselves before they are cancelled.
+constexpr int64_t kStopGraceMs = 1000;
+
+// The configured path of a helper binary, or the one beside this program, or the installed one.
+Result<std::string> FindHelper(const std::string& configured, const std::string& name,
+                               const std::string& key) {
+  if (!configured.empty()) {
+    if (access(configured.c_str(), X_OK) != 0) return ErrnoError(StrCat(key, ": ", configured));
+    return configured;
+  }
+  char self[4096];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self);
+  if (length < 0) return ErrnoError("readlink /proc/self/exe");
+  std::string_view path(self, static_cast<size_t>(length));
+  std::string beside = StrCat(path.substr(0, path.rfind('/') + 1), name);
+  std::string installed = StrCat("/usr/libexec/berth/", name);
+  for (const std::string& candidate : {beside, installed}) {
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return Error(Code::kNotFound,
+               StrCat(name, " is neither ", beside, " nor ", installed, ": set ", key));
+}
+
+image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
+  image::PullerOptions options;
+  for (const auto& [host, registry] : config.registries) {
+    options.hosts.push_back({host, registry.plain_http, registry.skip_verify, registry.ca_file});
+  }
+  options.max_parallel_layers = config.max_parallel_layers;
+  options.stall_timeout_ms = config.stall_timeout_ms;
+  return options;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Daemon>> Daemon::Start(const config::Config& config) {
+  std::unique_ptr<Daemon> daemon(new Daemon());
+  RETURN_IF_ERROR(daemon->Open(config));
+  return daemon;
+}
+
+Status Daemon::Open(config::Config config) {
+  RETURN_IF_ERROR(MakeDirs(config.root, 0700), "root");
+  // Others pass through it on their way to the socket and see nothing: all below is 0700.
+  RETURN_IF_ERROR(MakeDirs(config.state, 0711), "state");
+  ASSIGN_OR_RETURN(root_lock_, LockDirectory(config.root), "root");
+  ASSIGN_OR_RETURN(state_lock_, LockDirectory(config.state), "state");
+  ASSIGN_OR_RETURN(lifetime_, Context::Cancellable());
+  ASSIGN_OR_RETURN(loop_, EventLoop::Start());
+  RETURN_IF_ERROR(OpenImages(config));
+  ASSIGN_OR_RETURN(config.runtime.shim_path,
+                   FindHelper(config.runtime.shim_path, "berth-shim", "runtime.shim_path"));
+  ASSIGN_OR_RETURN(runtime_, runtime::Runtime::Open(config, *loop_, *snapshotter_, *images_));
+  return Serve(config);
+}
+
+Status Daemon::OpenImages(const config::Config& config) {
+  ASSIGN_OR_RETURN(snapshotter_, snapshotter::OpenOverlay(config.root + "/overlay"));
+  ASSIGN_OR_RETURN(images_, image::ImageStore::Open(config.root + "/meta.db", *snapshotter_));
+  ASSIGN_OR_RETURN(std::string worker,
+                   FindHelper(config.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
+  unpacker_ = std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_);
+  puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config.image), *unpacker_,
+                                            *snapshotter_, *images_);
+  return Ok();
+}
+
+Status Daemon::Serve(const config::Config& config) {
+  runtime_service_ = std::make_unique<cri::RuntimeService>(
+      cri::RuntimeServiceOptions{BERTH_VERSION, config, lifetime_}, *runtime_, *images_);
+  image_service_ = std::make_unique<cri::ImageService>(
+      cri::ImageServiceOptions{config.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
+  ASSIGN_OR_RETURN(server_, cri::Server::Start({config.listen, config.socket_gid},
+                                               *runtime_service_, *image_service_));
+  return Ok();
+}
+
+Daemon::~Daemon() {
+  Stop();
+}
+
+void Daemon::Stop() {
+  lifetime_.Cancel();
+  if (server_) server_->Stop(kStopGraceMs);
+  server_.reset();
+  image_service_.reset();
+  runtime_service_.reset();
+  runtime_.reset();
+  puller_.reset();
+  unpacker_.reset();
+  images_.reset();
+  snapshotter_.reset();
+  loop_.reset();
+}
+
+}  // namespace berth::daemon

@@ -1,0 +1,60 @@
+// The daemon's objects, built in order and taken down in reverse.
+#pragma once
+
+#include <memory>
+
+#include "base/context.h"
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "config/config.h"
+#include "image/image_store.h"
+#include "image/layer_unpacker.h"
+#include "image/puller.h"
+#include "runtime/runtime.h"
+#include "snapshotter/snapshotter.h"
+
+namespace berth::cri {
+class ImageService;
+class RuntimeService;
+class Server;
+}  // namespace berth::cri
+
+namespace berth::daemon {
+
+class Daemon {
+ public:
+  // Returns once recovery is done and the socket is served. On failure everything is as before.
+  // FailedPrecondition if another daemon has the root, the state or the socket.
+  static Result<std::unique_ptr<Daemon>> Start(const config::Config& config);
+  // Stop().
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Ends the calls under way (what they were doing is undone or left to recovery) and takes
+  // everything down. Containers run on.
+  void Stop();
+
+  EventLoop& loop() { return *loop_; }
+
+ private:
+  Daemon() = default;
+  Status Open(config::Config config);
+  Status OpenImages(const config::Config& config);
+  Status Serve(const config::Config& config);
+
+  UniqueFd root_lock_, state_lock_;
+  Context lifetime_ = Context::Background();
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<snapshotter::Snapshotter> snapshotter_;
+  std::unique_ptr<image::ImageStore> images_;
+  std::unique_ptr<image::LayerUnpacker> unpacker_;
+  std::unique_ptr<image::Puller> puller_;
+  std::unique_ptr<runtime::Runtime> runtime_;
+  std::unique_ptr<cri::RuntimeService> runtime_service_;
+  std::unique_ptr<cri::ImageService> image_service_;
+  std::unique_ptr<cri::Server> server_;
+};
+
+}  // namespace berth::daemon

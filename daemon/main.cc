@@ -1,0 +1,168 @@
+// berthd: serves until SIGTERM, SIGINT or SIGHUP. Containers outlive it.
+
+#include <glog/logging.h>
+#include <malloc.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "config/config.h"
+#include "daemon/daemon.h"
+#include "daemon/logging.h"
+
+namespace berth::daemon {
+namespace {
+
+constexpr char kDefaultConfig[] = "/etc/berth/config.toml";
+
+// What the command line says.
+struct Arguments {
+  std::string config_file;
+  // Values of flags by the key that they set.
+  std::map<std::string, std::string> overrides;
+  std::string checked_file = kDefaultConfig;
+};
+
+int Fail(const Error& error) {
+  fprintf(stderr, "berthd: %s\n", error.message().c_str());
+  return 1;
+}
+
+// Few arenas and prompt returns to the kernel: the daemon allocates in short bursts from many
+// threads and is idle in between.
+void KeepHeapSmall() {
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+// Blocked here, before any thread is made, these wait for WaitForStop().
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int WaitForStop(const sigset_t& signals) {
+  int number = 0;
+  while (sigwait(&signals, &number) != 0) {
+  }
+  return number;
+}
+
+// From the loop's thread, so that systemd replaces a daemon whose loop hangs.
+void PingWatchdog(EventLoop& loop, int64_t interval_ms) {
+  sd_notify(0, "WATCHDOG=1");
+  loop.PostAfterMs(interval_ms, [&loop, interval_ms] { PingWatchdog(loop, interval_ms); });
+}
+
+// Everything outside is recorded before it is done, so ending in the midst of it is always allowed;
+// better than to be late because of a call that is stuck.
+void ExitIfStopHangs() {
+  constexpr unsigned kLimitSeconds = 15;
+  std::thread([] {
+    sleep(kLimitSeconds);
+    LOG(WARNING) << "calls still under way after " << kLimitSeconds << " s are left to recovery";
+    _exit(0);
+  }).detach();
+}
+
+Result<config::Config> LoadConfig(const Arguments& arguments) {
+  bool named = !arguments.config_file.empty();
+  ASSIGN_OR_RETURN(auto config,
+                   config::Load(named ? arguments.config_file : kDefaultConfig, named));
+  for (const auto& [key, value] : arguments.overrides) {
+    RETURN_IF_ERROR(config::Set(config, key, value), "command line");
+  }
+  return config;
+}
+
+int Serve(const Arguments& arguments) {
+  auto config = LoadConfig(arguments);
+  if (!config.ok()) return Fail(config.error());
+  if (geteuid() != 0) {
+    return Fail({Code::kPermissionDenied, "it makes namespaces and mounts: run it as root"});
+  }
+  sigset_t stop_signals = BlockStopSignals();
+  signal(SIGPIPE, SIG_IGN);
+  umask(022);
+  StartLogging("berthd", config->log_level);
+
+  auto daemon = Daemon::Start(*config);
+  if (!daemon.ok()) {
+    LOG(ERROR) << "cannot start: " << daemon.error().message();
+    return 1;
+  }
+  malloc_trim(0);
+  LOG(INFO) << "berthd " << BERTH_VERSION << " serves " << config->listen;
+  sd_notify(0, "READY=1");
+  uint64_t watchdog_us = 0;
+  if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+    PingWatchdog((*daemon)->loop(), static_cast<int64_t>(watchdog_us / 2000));
+  }
+
+  int number = WaitForStop(stop_signals);
+  LOG(INFO) << "stopping on signal " << number << "; containers run on";
+  sd_notify(0, "STOPPING=1");
+  ExitIfStopHangs();
+  (*daemon)->Stop();
+  return 0;
+}
+
+int PrintDefaultConfig() {
+  fputs(config::DefaultToml().c_str(), stdout);
+  return 0;
+}
+
+int CheckConfig(const std::string& file) {
+  auto config = config::Load(file, true);
+  if (!config.ok()) return Fail(config.error());
+  printf("%s: ok\n", file.c_str());
+  return 0;
+}
+
+void AddOverride(CLI::App& app, Arguments& arguments, const std::string& flag,
+                 const std::string& key, const std::string& help) {
+  app.add_option_function<std::string>(
+      flag, [&arguments, key](const std::string& value) { arguments.overrides[key] = value; },
+      help);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Berth, a Kubernetes node runtime: serves CRI v1 on a unix socket.", "berthd");
+  Arguments arguments;
+  app.set_version_flag("--version", "berthd " BERTH_VERSION);
+  app.add_option(
+      "--config", arguments.config_file,
+      StrCat("configuration file, with conf.d beside it (default ", kDefaultConfig, ")"));
+  AddOverride(app, arguments, "--root", "root", "directory of images and containers");
+  AddOverride(app, arguments, "--state", "state", "directory of what a reboot ends");
+  AddOverride(app, arguments, "--listen", "listen", "unix socket to serve on");
+  AddOverride(app, arguments, "--log-level", "log_level", "0 all, 1 warnings and errors, 2 errors");
+
+  CLI::App* config = app.add_subcommand("config", "Show or check the configuration");
+  config->require_subcommand(1);
+  CLI::App* show = config->add_subcommand("default", "Print the defaults as a commented file");
+  CLI::App* check = config->add_subcommand("check", "Check a file and the drop-ins beside it");
+  check->add_option("file", arguments.checked_file, "the file")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  if (show->parsed()) return PrintDefaultConfig();
+  if (check->parsed()) return CheckConfig(arguments.checked_file);
+  return Serve(arguments);
+}
+
+}  // namespace
+}  // namespace berth::daemon
+
+int main(int argc, char** argv) {
+  berth::daemon::KeepHeapSmall();
+  return berth::daemon::Main(argc, argv);
+}
