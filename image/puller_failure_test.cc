@@ -104,7 +104,7 @@ TEST_F(PullerFailureTest, ABadLayerLeavesNothingAndTheNextPullWorks) {
   };
   registry_.Add("v1", built);
   for (const Row& row : table) {
-    registry_.SetHook(OnBlob(bad, [&] { return row.reply; }));
+    FakeRegistry::HookScope hook(registry_, OnBlob(bad, [&] { return row.reply; }));
     auto image = Pull(Ref("v1"));
     ASSERT_FALSE(image.ok()) << row.what;
     EXPECT_EQ(image.code(), row.code) << row.what << ": " << image.error().message();
@@ -162,9 +162,10 @@ TEST_F(PullerFailureTest, BadDocumentsAreRefusedBeforeAnyLayer) {
   EXPECT_THAT(type.error().message(), HasSubstr("application/x-unknown"));
 
   registry_.Add("bad", good);
-  registry_.SetHook(OnBlob(good.config.digest, [&] {
-    return ServerReply{.body = std::string(good.config.bytes.size(), 'x')};
-  }));
+  FakeRegistry::HookScope hook(
+      registry_, OnBlob(good.config.digest, [&] {
+        return ServerReply{.body = std::string(good.config.bytes.size(), 'x')};
+      }));
   EXPECT_EQ(Pull(Ref("bad")).code(), Code::kDataLoss);
 
   EXPECT_EQ(registry_.Count("GET", good.layers[0].digest), 0);
@@ -184,13 +185,14 @@ TEST_F(PullerFailureTest, AFailureCancelsTheOtherLayers) {
   Open({});  // with the long stall timeout
   const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b"), LayerTar("c")});
   registry_.Add("v1", built);
-  registry_.SetHook([&](const ServerRequest& request) -> std::optional<ServerReply> {
-    if (request.path.ends_with(built.layers[0].digest)) {
-      return ServerReply{.body = built.layers[0].bytes, .stall_after = 5000};
-    }
-    if (request.path.ends_with(built.layers[2].digest)) return ServerReply{.status = 404};
-    return std::nullopt;
-  });
+  FakeRegistry::HookScope hook(
+      registry_, [&](const ServerRequest& request) -> std::optional<ServerReply> {
+        if (request.path.ends_with(built.layers[0].digest)) {
+          return ServerReply{.body = built.layers[0].bytes, .stall_after = 5000};
+        }
+        if (request.path.ends_with(built.layers[2].digest)) return ServerReply{.status = 404};
+        return std::nullopt;
+      });
   int64_t begin = MonotonicNs();
   auto image = Pull(Ref("v1"));
   EXPECT_EQ(image.code(), Code::kNotFound) << image.error().message();
@@ -202,12 +204,13 @@ TEST_F(PullerFailureTest, AFailureCancelsTheOtherLayers) {
 TEST_F(PullerFailureTest, ABrokenTransferGoesOn) {
   const BuiltImage built = ImageOf({LayerTar("a")});
   registry_.Add("v1", built);
-  registry_.SetHook([&](const ServerRequest& request) -> std::optional<ServerReply> {
-    if (!request.path.ends_with(built.layers[0].digest) || !request.Header("range").empty()) {
-      return std::nullopt;
-    }
-    return ServerReply{.body = built.layers[0].bytes, .cut_after = 100'000};
-  });
+  FakeRegistry::HookScope hook(
+      registry_, [&](const ServerRequest& request) -> std::optional<ServerReply> {
+        if (!request.path.ends_with(built.layers[0].digest) || !request.Header("range").empty()) {
+          return std::nullopt;
+        }
+        return ServerReply{.body = built.layers[0].bytes, .cut_after = 100'000};
+      });
   auto image = Pull(Ref("v1"));
   ASSERT_TRUE(image.ok()) << image.error().message();
   EXPECT_EQ(registry_.Count("GET", built.layers[0].digest), 2);
@@ -217,12 +220,13 @@ TEST_F(PullerFailureTest, PullsOfTheSameJoin) {
   const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b")});
   registry_.Add("v1", built);
   // Slow enough that everybody comes while the first pull is under way.
-  registry_.SetHook([](const ServerRequest& request) -> std::optional<ServerReply> {
-    if (request.path.ends_with("/manifests/v1")) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    }
-    return std::nullopt;
-  });
+  FakeRegistry::HookScope hook(registry_,
+                               [](const ServerRequest& request) -> std::optional<ServerReply> {
+                                 if (request.path.ends_with("/manifests/v1")) {
+                                   std::this_thread::sleep_for(std::chrono::milliseconds(300));
+                                 }
+                                 return std::nullopt;
+                               });
   std::vector<std::thread> threads;
   std::atomic<int> good{0};
   for (int i = 0; i < 8; ++i) {
@@ -240,10 +244,10 @@ TEST_F(PullerFailureTest, PullsOfTheSameJoin) {
 TEST_F(PullerFailureTest, ACallerThatLeavesDoesNotEndThePullOfAnother) {
   const BuiltImage built = ImageOf({LayerTar("a")});
   registry_.Add("v1", built);
-  registry_.SetHook(OnBlob(built.layers[0].digest, [&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(250));
-    return ServerReply{.body = built.layers[0].bytes};
-  }));
+  FakeRegistry::HookScope hook(registry_, OnBlob(built.layers[0].digest, [&] {
+                                 std::this_thread::sleep_for(std::chrono::milliseconds(250));
+                                 return ServerReply{.body = built.layers[0].bytes};
+                               }));
   auto impatient = Context::Cancellable();
   ASSERT_TRUE(impatient.ok());
   std::thread first([&] {
@@ -261,9 +265,10 @@ TEST_F(PullerFailureTest, TheLastCallersLeavingEndsThePull) {
   Open({});
   const BuiltImage built = ImageOf({LayerTar("a")});
   registry_.Add("v1", built);
-  registry_.SetHook(OnBlob(built.layers[0].digest, [&] {
-    return ServerReply{.body = built.layers[0].bytes, .stall_after = 5000};
-  }));
+  FakeRegistry::HookScope hook(registry_, OnBlob(built.layers[0].digest, [&] {
+                                 return ServerReply{.body = built.layers[0].bytes,
+                                                    .stall_after = 5000};
+                               }));
   int64_t begin = MonotonicNs();
   auto image = puller_->Pull(Context::WithTimeoutMs(300), {Ref("v1"), {}, {}});
   EXPECT_EQ(image.code(), Code::kDeadlineExceeded);
@@ -280,10 +285,12 @@ TEST_F(PullerFailureTest, ASharedLayerIsFetchedOnce) {
   ASSERT_EQ(shared, two.layers[0].digest);
   registry_.Add("one", one);
   registry_.Add("two", two);
-  registry_.SetHook([&](const ServerRequest& request) -> std::optional<ServerReply> {
-    if (request.path.ends_with(shared)) std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    return std::nullopt;
-  });
+  FakeRegistry::HookScope hook(registry_,
+                               [&](const ServerRequest& request) -> std::optional<ServerReply> {
+                                 if (request.path.ends_with(shared))
+                                   std::this_thread::sleep_for(std::chrono::milliseconds(300));
+                                 return std::nullopt;
+                               });
   std::thread other([&] { EXPECT_TRUE(Pull(Ref("one")).ok()); });
   EXPECT_TRUE(Pull(Ref("two")).ok());
   other.join();
@@ -298,11 +305,13 @@ TEST_F(PullerFailureTest, ALayerThatOnePullFailedOnIsTriedByTheOther) {
   registry_.Add("one", one);
   registry_.Add("two", two);
   std::atomic<int> asked{0};
-  registry_.SetHook([&](const ServerRequest& request) -> std::optional<ServerReply> {
-    if (!request.path.ends_with(shared) || asked++ > 0) return std::nullopt;
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    return ServerReply{.status = 404};
-  });
+  FakeRegistry::HookScope hook(registry_,
+                               [&](const ServerRequest& request) -> std::optional<ServerReply> {
+                                 if (!request.path.ends_with(shared) || asked++ > 0)
+                                   return std::nullopt;
+                                 std::this_thread::sleep_for(std::chrono::milliseconds(300));
+                                 return ServerReply{.status = 404};
+                               });
   Result<std::shared_ptr<const Image>> first = std::shared_ptr<const Image>();
   std::thread other([&] { first = Pull(Ref("one")); });
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -325,14 +334,15 @@ TEST_F(PullerFailureTest, OnlySoManyLayersAtOnce) {
   const std::set<std::string> configs = {one.config.digest, two.config.digest};
   std::atomic<int> now{0};
   std::atomic<int> most{0};
-  registry_.SetHook([&](const ServerRequest& request) -> std::optional<ServerReply> {
-    const std::string digest = request.path.substr(request.path.rfind('/') + 1);
-    if (!IsDigest(digest) || configs.contains(digest)) return std::nullopt;
-    most = std::max(most.load(), ++now);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    --now;
-    return std::nullopt;
-  });
+  FakeRegistry::HookScope hook(
+      registry_, [&](const ServerRequest& request) -> std::optional<ServerReply> {
+        const std::string digest = request.path.substr(request.path.rfind('/') + 1);
+        if (!IsDigest(digest) || configs.contains(digest)) return std::nullopt;
+        most = std::max(most.load(), ++now);
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        --now;
+        return std::nullopt;
+      });
   std::thread other([&] { EXPECT_TRUE(Pull(Ref("one")).ok()); });
   EXPECT_TRUE(Pull(Ref("two")).ok());
   other.join();
@@ -383,11 +393,12 @@ TEST_F(PullerFailureTest, ARemovalDuringAPullTakesNoLayerAway) {
   ASSERT_TRUE(Pull(Ref("old")).ok());
   std::atomic<bool> asked{false};
   std::atomic<bool> go{false};
-  registry_.SetHook(OnBlob(new_image.layers[1].digest, [&] {
-    asked = true;
-    while (!go) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    return ServerReply{.body = new_image.layers[1].bytes};
-  }));
+  FakeRegistry::HookScope hook(registry_, OnBlob(new_image.layers[1].digest, [&] {
+                                 asked = true;
+                                 while (!go)
+                                   std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                                 return ServerReply{.body = new_image.layers[1].bytes};
+                               }));
   std::thread pull([&] {
     auto image = Pull(Ref("new"));
     EXPECT_TRUE(image.ok()) << image.error().message();

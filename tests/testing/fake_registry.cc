@@ -25,6 +25,7 @@ void FakeRegistry::Add(const std::string& tag, const BuiltImage& image) {
 void FakeRegistry::SetHook(Hook hook) {
   MutexLock lock(mutex_);
   hook_ = std::move(hook);
+  while (hooks_running_ > 0) hook_ended_.Wait(mutex_);
 }
 
 int FakeRegistry::Count(std::string_view method, std::string_view path_end) const {
@@ -40,11 +41,13 @@ ServerReply FakeRegistry::Answer(const ServerRequest& request) {
   {
     MutexLock lock(mutex_);
     hook = hook_;
+    ++hooks_running_;
   }
-  if (hook) {
-    if (auto reply = hook(request); reply.has_value()) return *reply;
-  }
+  std::optional<ServerReply> reply;
+  if (hook) reply = hook(request);
   MutexLock lock(mutex_);
+  if (--hooks_running_ == 0) hook_ended_.NotifyAll();
+  if (reply.has_value()) return *reply;
   for (const auto& [end, content] : content_) {
     if (!request.path.ends_with(end)) continue;
     ServerReply found{.body = content.bytes};

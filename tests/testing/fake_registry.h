@@ -23,7 +23,21 @@ class FakeRegistry {
 
   std::string address() const { return server_->address(); }
   void Add(const std::string& tag, const BuiltImage& image) EXCLUDES(mutex_);
+  // Returns once the hook before is not running any more.
   void SetHook(Hook hook) EXCLUDES(mutex_);
+  // Ends the hook before the variables that it refers to: declared after them.
+  class HookScope {
+   public:
+    HookScope(FakeRegistry& registry, Hook hook) : registry_(registry) {
+      registry_.SetHook(std::move(hook));
+    }
+    ~HookScope() { registry_.SetHook({}); }
+    HookScope(const HookScope&) = delete;
+    HookScope& operator=(const HookScope&) = delete;
+
+   private:
+    FakeRegistry& registry_;
+  };
   // Requests with that method whose path ends so.
   int Count(std::string_view method, std::string_view path_end) const;
 
@@ -38,6 +52,8 @@ class FakeRegistry {
   Mutex mutex_;
   std::map<std::string, Content> content_ GUARDED_BY(mutex_);  // by the end of the path
   Hook hook_ GUARDED_BY(mutex_);
+  int hooks_running_ GUARDED_BY(mutex_) = 0;
+  CondVar hook_ended_;
   std::unique_ptr<HttpServer> server_;
 };
 
