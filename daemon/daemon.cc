@@ -51,44 +51,46 @@ image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
 
 }  // namespace
 
-Result<std::unique_ptr<Daemon>> Daemon::Start(const config::Config& config) {
-  std::unique_ptr<Daemon> daemon(new Daemon());
-  RETURN_IF_ERROR(daemon->Open(config));
+Result<std::unique_ptr<Daemon>> Daemon::Start(config::Config config) {
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config)));
+  RETURN_IF_ERROR(daemon->Open());
   return daemon;
 }
 
-Status Daemon::Open(config::Config config) {
-  RETURN_IF_ERROR(MakeDirs(config.root, 0700), "root");
+Daemon::Daemon(config::Config config) : config_(std::move(config)) {}
+
+Status Daemon::Open() {
+  RETURN_IF_ERROR(MakeDirs(config_.root, 0700), "root");
   // Others pass through it on their way to the socket and see nothing: all below is 0700.
-  RETURN_IF_ERROR(MakeDirs(config.state, 0711), "state");
-  ASSIGN_OR_RETURN(root_lock_, LockDirectory(config.root), "root");
-  ASSIGN_OR_RETURN(state_lock_, LockDirectory(config.state), "state");
+  RETURN_IF_ERROR(MakeDirs(config_.state, 0711), "state");
+  ASSIGN_OR_RETURN(root_lock_, LockDirectory(config_.root), "root");
+  ASSIGN_OR_RETURN(state_lock_, LockDirectory(config_.state), "state");
   ASSIGN_OR_RETURN(lifetime_, Context::Cancellable());
   ASSIGN_OR_RETURN(loop_, EventLoop::Start());
-  RETURN_IF_ERROR(OpenImages(config));
-  ASSIGN_OR_RETURN(config.runtime.shim_path,
-                   FindHelper(config.runtime.shim_path, "berth-shim", "runtime.shim_path"));
-  ASSIGN_OR_RETURN(runtime_, runtime::Runtime::Open(config, *loop_, *snapshotter_, *images_));
-  return Serve(config);
+  RETURN_IF_ERROR(OpenImages());
+  ASSIGN_OR_RETURN(config_.runtime.shim_path,
+                   FindHelper(config_.runtime.shim_path, "berth-shim", "runtime.shim_path"));
+  ASSIGN_OR_RETURN(runtime_, runtime::Runtime::Open(config_, *loop_, *snapshotter_, *images_));
+  return Serve();
 }
 
-Status Daemon::OpenImages(const config::Config& config) {
-  ASSIGN_OR_RETURN(snapshotter_, snapshotter::OpenOverlay(config.root + "/overlay"));
-  ASSIGN_OR_RETURN(images_, image::ImageStore::Open(config.root + "/meta.db", *snapshotter_));
+Status Daemon::OpenImages() {
+  ASSIGN_OR_RETURN(snapshotter_, snapshotter::OpenOverlay(config_.root + "/overlay"));
+  ASSIGN_OR_RETURN(images_, image::ImageStore::Open(config_.root + "/meta.db", *snapshotter_));
   ASSIGN_OR_RETURN(std::string worker,
-                   FindHelper(config.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
+                   FindHelper(config_.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
   unpacker_ = std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_);
-  puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config.image), *unpacker_,
+  puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config_.image), *unpacker_,
                                             *snapshotter_, *images_);
   return Ok();
 }
 
-Status Daemon::Serve(const config::Config& config) {
+Status Daemon::Serve() {
   runtime_service_ = std::make_unique<cri::RuntimeService>(
-      cri::RuntimeServiceOptions{BERTH_VERSION, config, lifetime_}, *runtime_, *images_);
+      cri::RuntimeServiceOptions{BERTH_VERSION, config_, lifetime_}, *runtime_, *images_);
   image_service_ = std::make_unique<cri::ImageService>(
-      cri::ImageServiceOptions{config.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
-  ASSIGN_OR_RETURN(server_, cri::Server::Start({config.listen, config.socket_gid},
+      cri::ImageServiceOptions{config_.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
+  ASSIGN_OR_RETURN(server_, cri::Server::Start({config_.listen, config_.socket_gid},
                                                *runtime_service_, *image_service_));
   return Ok();
 }

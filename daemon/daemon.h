@@ -26,7 +26,7 @@ class Daemon {
  public:
   // Returns once recovery is done and the socket is served. On failure everything is as before.
   // FailedPrecondition if another daemon has the root, the state or the socket.
-  static Result<std::unique_ptr<Daemon>> Start(const config::Config& config);
+  static Result<std::unique_ptr<Daemon>> Start(config::Config config);
   // Stop().
   ~Daemon();
   Daemon(const Daemon&) = delete;
@@ -39,11 +39,12 @@ class Daemon {
   EventLoop& loop() { return *loop_; }
 
  private:
-  Daemon() = default;
-  Status Open(config::Config config);
-  Status OpenImages(const config::Config& config);
-  Status Serve(const config::Config& config);
+  explicit Daemon(config::Config config);
+  Status Open();
+  Status OpenImages();
+  Status Serve();
 
+  config::Config config_;
   UniqueFd root_lock_, state_lock_;
   Context lifetime_ = Context::Background();
   std::unique_ptr<EventLoop> loop_;

@@ -1,7 +1,6 @@
 // berthd: serves until SIGTERM, SIGINT or SIGHUP. Containers outlive it.
 
 #include <glog/logging.h>
-#include <malloc.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "config/config.h"
 #include "daemon/daemon.h"
 #include "daemon/logging.h"
+#include "daemon/memory.h"
 
 namespace berth::daemon {
 namespace {
@@ -31,14 +31,6 @@ struct Arguments {
 int Fail(const Error& error) {
   fprintf(stderr, "berthd: %s\n", error.message().c_str());
   return 1;
-}
-
-// Few arenas and prompt returns to the kernel: the daemon allocates in short bursts from many
-// threads and is idle in between.
-void KeepHeapSmall() {
-  mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, 256 << 10);
-  mallopt(M_TRIM_THRESHOLD, 256 << 10);
 }
 
 // Blocked here, before any thread is made, these wait for WaitForStop().
@@ -61,6 +53,12 @@ int WaitForStop(const sigset_t& signals) {
 void PingWatchdog(EventLoop& loop, int64_t interval_ms) {
   sd_notify(0, "WATCHDOG=1");
   loop.PostAfterMs(interval_ms, [&loop, interval_ms] { PingWatchdog(loop, interval_ms); });
+}
+
+void TrimNowAndThen(EventLoop& loop) {
+  constexpr int64_t kIntervalMs = 30'000;
+  TrimMemory();
+  loop.PostAfterMs(kIntervalMs, [&loop] { TrimNowAndThen(loop); });
 }
 
 // Everything outside is recorded before it is done, so ending in the midst of it is always allowed;
@@ -95,18 +93,20 @@ int Serve(const Arguments& arguments) {
   umask(022);
   StartLogging("berthd", config->log_level);
 
-  auto daemon = Daemon::Start(*config);
+  std::string listen = config->listen;
+  auto daemon = Daemon::Start(std::move(*config));
   if (!daemon.ok()) {
     LOG(ERROR) << "cannot start: " << daemon.error().message();
     return 1;
   }
-  malloc_trim(0);
-  LOG(INFO) << "berthd " << BERTH_VERSION << " serves " << config->listen;
+  LOG(INFO) << "berthd " << BERTH_VERSION << " serves " << listen;
   sd_notify(0, "READY=1");
   uint64_t watchdog_us = 0;
   if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
     PingWatchdog((*daemon)->loop(), static_cast<int64_t>(watchdog_us / 2000));
   }
+
+  TrimNowAndThen((*daemon)->loop());
 
   int number = WaitForStop(stop_signals);
   LOG(INFO) << "stopping on signal " << number << "; containers run on";
