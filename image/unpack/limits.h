@@ -17,13 +17,13 @@ inline constexpr int64_t kMaxOwner = 2147483647;            // larger ids are -1
 inline constexpr size_t kMaxXattrBytes = 65536;             // of one value (XATTR_SIZE_MAX)
 inline constexpr size_t kMaxXattrs = 256;                   // of one entry
 // Paths of directories whose times are set at the end.
-inline constexpr size_t kMaxDirectoryBytes = 256 << 20;
+inline constexpr size_t kMaxDirectoryBytes = 128 << 20;
 // The uncompressed tar may be this large, or kMaxRatio times the blob beyond it. Deflate cannot
 // exceed 1032; zstd can make anything of nothing.
 inline constexpr uint64_t kFreeTarBytes = uint64_t{4} << 30;
 inline constexpr uint64_t kMaxRatio = 256;
 inline constexpr uint64_t kMaxTarBytes = uint64_t{1} << 40;
 // Address space of the worker. A zstd window takes up to 128 MiB of it.
-inline constexpr uint64_t kMaxAddressSpace = uint64_t{1} << 30;
+inline constexpr uint64_t kMaxAddressSpace = uint64_t{512} << 20;
 
 }  // namespace berth::image

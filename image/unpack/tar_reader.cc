@@ -4,6 +4,9 @@
 #include <archive_entry.h>
 #include <sys/sysmacros.h>
 
+#include <array>
+#include <utility>
+
 #include "image/unpack/limits.h"
 
 namespace berth::image {
@@ -68,11 +71,36 @@ Result<EntryType> TypeOf(archive_entry* from, const TarEntry& entry) {
   }
 }
 
+// A symlink entry that goes before the layer's own. libarchive 3.6 loses the pax linkpath of the
+// first link in an archive if the plain header has none, as Go's writer leaves it for a target
+// without an ASCII character.
+constexpr std::array<char, 512> MakeLeadIn() {
+  std::array<char, 512> header{};
+  const auto put = [&header](size_t at, std::string_view text) {
+    for (char c : text) header[at++] = c;
+  };
+  put(0, "-");
+  put(100, "0000777");
+  put(108, "0000000");
+  put(116, "0000000");
+  put(124, "00000000000");
+  put(136, "00000000000");
+  put(148, "        ");
+  put(156, "2-");
+  put(257, "ustar");
+  put(263, "00");
+  unsigned sum = 0;
+  for (char c : header) sum += static_cast<unsigned char>(c);
+  for (size_t i = 0; i < 6; ++i, sum /= 8) header[153 - i] = static_cast<char>('0' + sum % 8);
+  header[154] = 0;
+  return header;
+}
+constexpr std::array<char, 512> kLeadIn = MakeLeadIn();
+
 }  // namespace
 
 TarReader::TarReader(TarStream& stream) : stream_(stream), archive_(archive_read_new()) {
   archive_read_support_format_tar(archive_);
-  archive_read_support_format_empty(archive_);
 }
 
 TarReader::~TarReader() {
@@ -81,6 +109,10 @@ TarReader::~TarReader() {
 
 ssize_t TarReader::ReadCallback(archive* reader, void* self, const void** buffer) {
   auto& tar = *static_cast<TarReader*>(self);
+  if (!std::exchange(tar.led_in_, true)) {
+    *buffer = kLeadIn.data();
+    return kLeadIn.size();
+  }
   auto chunk = tar.stream_.Next();
   if (!chunk.ok()) {
     tar.stream_status_ = std::move(chunk).error();
@@ -98,12 +130,13 @@ Error TarReader::ReadError(std::string_view what) {
 }
 
 Result<bool> TarReader::Next(TarEntry& entry) {
-  // Not in the constructor, because it reads: the format is recognised by the first block.
-  if (!std::exchange(opened_, true) &&
-      archive_read_open(archive_, this, nullptr, &ReadCallback, nullptr) != ARCHIVE_OK) {
+  archive_entry* found = nullptr;
+  // Not in the constructor, because it reads.
+  if (!led_in_ &&
+      (archive_read_open(archive_, this, nullptr, &ReadCallback, nullptr) != ARCHIVE_OK ||
+       archive_read_next_header(archive_, &found) != ARCHIVE_OK)) {
     return ReadError("the layer is not a tar");
   }
-  archive_entry* found = nullptr;
   const int result = archive_read_next_header(archive_, &found);
   if (result == ARCHIVE_EOF) {
     if (!stream_status_.ok()) return stream_status_.error();

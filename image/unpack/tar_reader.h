@@ -60,7 +60,7 @@ class TarReader {
   TarStream& stream_;
   Status stream_status_;
   archive* archive_;
-  bool opened_ = false;
+  bool led_in_ = false;
 };
 
 }  // namespace berth::image
