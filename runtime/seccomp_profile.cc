@@ -71,12 +71,12 @@ std::shared_ptr<SeccompProfiles::Profile> SeccompProfiles::Find(const std::strin
   return it == profiles_.end() ? nullptr : it->second;
 }
 
-std::shared_ptr<SeccompProfiles::Profile> SeccompProfiles::Add(const std::string& key,
-                                                               std::shared_ptr<Profile> profile) {
+std::shared_ptr<SeccompProfiles::Profile> SeccompProfiles::Add(
+    const std::string& key, const std::shared_ptr<Profile>& profile) {
   MutexLock lock(mutex_);
   // Only edited localhost files pile up; to begin anew is cheaper than to keep book.
   if (profiles_.size() >= kMaxCachedProfiles) profiles_.clear();
-  return profiles_.try_emplace(key, std::move(profile)).first->second;
+  return profiles_.try_emplace(key, profile).first->second;
 }
 
 Result<std::shared_ptr<const SeccompFilter>> SeccompProfiles::Get(
@@ -100,7 +100,7 @@ Result<std::shared_ptr<const SeccompFilter>> SeccompProfiles::Get(
     }
     auto fresh = std::make_shared<Profile>();
     ASSIGN_OR_RETURN(fresh->document, ParseSeccompJson(text), "seccomp profile ", file.path);
-    found = Add(file.key, std::move(fresh));
+    found = Add(file.key, fresh);
   }
   Result<std::shared_ptr<const SeccompFilter>> filter = found->FilterFor(caps);
   if (!filter.ok()) return std::move(filter).error().Wrap(StrCat("seccomp profile ", file.path));

@@ -28,7 +28,7 @@ class SeccompProfiles {
  private:
   struct Profile;  // parsed, with its filters by the capabilities that it refers to
   std::shared_ptr<Profile> Find(const std::string& key) EXCLUDES(mutex_);
-  std::shared_ptr<Profile> Add(const std::string& key, std::shared_ptr<Profile> profile)
+  std::shared_ptr<Profile> Add(const std::string& key, const std::shared_ptr<Profile>& profile)
       EXCLUDES(mutex_);
 
   Mutex mutex_;
