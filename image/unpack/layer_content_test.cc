@@ -355,7 +355,8 @@ TEST_F(UnpackerTest, ARealTreeComesOutAsTarMakesIt) {
   run({"tar", "--xattrs", "--format=pax", "-cf", archive, "-C", "/", "--no-recursion", "usr",
        "usr/share", "--recursion", "etc", "usr/share/zoneinfo", "usr/share/terminfo", "bin",
        "usr/share/perl5"});
-  run({"tar", "--xattrs", "--numeric-owner", "-xpf", archive, "-C", reference});
+  run({"tar", "--xattrs", "--delay-directory-restore", "--numeric-owner", "-xpf", archive, "-C",
+       reference});
   auto tar = ReadFile(archive, size_t{1} << 30);
   ASSERT_TRUE(tar.ok());
   ASSERT_GOOD(UnpackBlob(Gzip(*tar), *tar, Compression::kGzip));
