@@ -219,35 +219,21 @@ bool KernelHasAppArmor() {
   return enabled.ok() && enabled->starts_with('Y');
 }
 
-// A profile by name is applied or refused, never left out. The default is what there is: a kernel
-// without AppArmor has none.
-Status BuildAppArmor(const ContainerSecurityContext& security, OciSpec& spec) {
+// Profiles cannot be applied yet, and are refused rather than left out. The default is what there
+// is: a kernel without AppArmor has none, and a privileged container needs none.
+Status CheckAppArmor(const ContainerSecurityContext& security) {
   std::optional<SecurityProfile> wanted = security.apparmor;
   if (!wanted) {
     ASSIGN_OR_RETURN(wanted, ParseOlderProfile("apparmor_profile", security.apparmor_profile));
   }
   if (!wanted || wanted->type == ProfileType::kUnconfined) return Ok();
-  bool has_apparmor = KernelHasAppArmor();
-  if (wanted->type == ProfileType::kRuntimeDefault) {
-    return has_apparmor && !security.privileged
-               ? Status(UnimplementedField("apparmor: RuntimeDefault"))
-               : Ok();
-  }
-  if (!has_apparmor) {
-    return Error(Code::kFailedPrecondition,
-                 StrCat("apparmor: profile \"", Printable(wanted->localhost_ref),
-                        "\" cannot be applied: the kernel has no AppArmor"));
-  }
-  std::string name = wanted->localhost_ref;
-  if (name.starts_with(kLocalhost)) name.erase(0, kLocalhost.size());
-  bool plain = !name.empty() && name.size() <= 4096 &&
-               std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
-  if (!plain) {
-    return InvalidField("apparmor.localhost_ref",
-                        StrCat("\"", Printable(name), "\" is no profile's name"));
-  }
-  spec.process.apparmor_profile = std::move(name);
-  return Ok();
+  const bool is_default = wanted->type == ProfileType::kRuntimeDefault;
+  if (is_default && security.privileged) return Ok();
+  if (KernelHasAppArmor()) return UnimplementedField("apparmor");
+  if (is_default) return Ok();
+  return Error(Code::kFailedPrecondition,
+               StrCat("apparmor: profile \"", Printable(wanted->localhost_ref),
+                      "\" cannot be applied: the kernel has no AppArmor"));
 }
 
 // Labels cannot be set yet. On a kernel without SELinux a process is as free as the types that mean
@@ -303,7 +289,7 @@ Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec) {
   ASSIGN_OR_RETURN(spec.sysctl, PodSysctls(inputs.pod));
   RETURN_IF_ERROR(BuildPaths(security, spec));
   RETURN_IF_ERROR(BuildSeccomp(security, spec));
-  RETURN_IF_ERROR(BuildAppArmor(security, spec));
+  RETURN_IF_ERROR(CheckAppArmor(security));
   return CheckSelinux(security);
 }
 
