@@ -105,12 +105,15 @@ Result<Child> Spawn(const SpawnOptions& options) {
 
   short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
   if (options.new_session) flags |= POSIX_SPAWN_SETSID;
+  // An exec resets handlers by itself; only what is ignored would stay so. A short set: each signal
+  // in it costs the child a system call.
   sigset_t none;
-  sigset_t all;
+  sigset_t ignored;
   sigemptyset(&none);
-  sigfillset(&all);
+  sigemptyset(&ignored);
+  for (int signal : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTERM}) sigaddset(&ignored, signal);
   posix_spawnattr_setsigmask(&setup.attributes, &none);
-  posix_spawnattr_setsigdefault(&setup.attributes, &all);
+  posix_spawnattr_setsigdefault(&setup.attributes, &ignored);
   posix_spawnattr_setflags(&setup.attributes, flags);
 
   auto args = Pointers(options.args);

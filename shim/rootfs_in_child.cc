@@ -179,6 +179,8 @@ Status MakeReadonly(int root, const std::vector<std::string>& paths) {
       if (target.error().sys_errno() == ENOENT || target.error().sys_errno() == ENOTDIR) continue;
       return std::move(target).error();
     }
+    // A place that is a mount already is changed as it is; any other becomes a mount of its own.
+    if (SetAttributes(target->get(), MOUNT_ATTR_RDONLY, 0, true).ok()) continue;
     ASSIGN_OR_RETURN(auto copy, CloneMount(target->get(), true), "make read-only ", path);
     RETURN_IF_ERROR(SetAttributes(copy.get(), MOUNT_ATTR_RDONLY, 0, true), path);
     RETURN_IF_ERROR(Attach(copy.get(), target->get()), "make read-only ", path);
