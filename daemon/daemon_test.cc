@@ -1,0 +1,129 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <link.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "daemon/instance_lock.h"
+#include "daemon/memory.h"
+
+namespace berth::daemon {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class DaemonTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = StrCat(::testing::TempDir(), "/daemon_test.XXXXXX");
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override {
+    auto parent = Open(::testing::TempDir(), O_RDONLY | O_DIRECTORY);
+    ASSERT_TRUE(parent.ok());
+    EXPECT_TRUE(RemoveTreeAt(parent->get(), dir_.substr(dir_.rfind('/') + 1)).ok());
+  }
+  RunOutput Berthd(std::vector<std::string> args) {
+    args.insert(args.begin(), "berthd");
+    SpawnOptions options;
+    options.path = BERTHD_BINARY;
+    options.args = std::move(args);
+    auto out = RunProgram(Context::WithTimeoutMs(20'000), options, "");
+    EXPECT_TRUE(out.ok());
+    return out.ok() ? *out : RunOutput();
+  }
+
+  std::string dir_;
+};
+
+TEST_F(DaemonTest, OneHolderOfADirectory) {
+  auto first = LockDirectory(dir_);
+  ASSERT_TRUE(first.ok()) << first.error().message();
+  auto second = LockDirectory(dir_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(second.error().message(),
+              AllOf(HasSubstr(dir_), HasSubstr(StrCat("pid ", getpid()))));
+  first->Reset();
+  EXPECT_TRUE(LockDirectory(dir_).ok());
+}
+
+TEST_F(DaemonTest, LockEndsWithItsHolder) {
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto lock = LockDirectory(dir_);
+    _exit(lock.ok() ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  EXPECT_TRUE(LockDirectory(dir_).ok());
+}
+
+TEST_F(DaemonTest, LockFollowsNoSymlink) {
+  ASSERT_EQ(symlink("/etc/hostname", (dir_ + "/lock").c_str()), 0);
+  EXPECT_FALSE(LockDirectory(dir_).ok());
+}
+
+TEST_F(DaemonTest, TrimmingLosesNothing) {
+  std::string before(1 << 20, 'x');
+  auto mapped_kib = [] {
+    auto text = ReadFile("/proc/self/smaps_rollup");
+    EXPECT_TRUE(text.ok());
+    return strtol(text->c_str() + text->find("Private_Clean:") + 14, nullptr, 10) +
+           strtol(text->c_str() + text->find("Shared_Clean:") + 13, nullptr, 10);
+  };
+  // Reads all code and constants of this program into memory.
+  dl_iterate_phdr(
+      [](dl_phdr_info* object, size_t, void*) {
+        for (int i = 0; i < object->dlpi_phnum; ++i) {
+          const auto& segment = object->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_R) == 0) continue;
+          for (size_t at = 0; at < segment.p_memsz; at += 4096) {
+            (void)*reinterpret_cast<volatile char*>(object->dlpi_addr + segment.p_vaddr + at);
+          }
+        }
+        return 0;
+      },
+      nullptr);
+  long full = mapped_kib();
+  TrimMemory();
+  EXPECT_LT(mapped_kib(), full / 2);
+  EXPECT_EQ(before, std::string(1 << 20, 'x'));
+  EXPECT_TRUE(Exists("/").ok());
+}
+
+TEST_F(DaemonTest, ConfigCommands) {
+  RunOutput defaults = Berthd({"config", "default"});
+  EXPECT_EQ(defaults.exit_code, 0);
+  auto dir = Open(dir_, O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(dir.ok());
+  ASSERT_TRUE(AtomicWriteFileAt(dir->get(), "good.toml", defaults.out, 0644).ok());
+  EXPECT_EQ(Berthd({"config", "check", dir_ + "/good.toml"}).exit_code, 0);
+  ASSERT_TRUE(AtomicWriteFileAt(dir->get(), "bad.toml", "\n\nrooot = '/x'\n", 0644).ok());
+  RunOutput bad = Berthd({"config", "check", dir_ + "/bad.toml"});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.err, HasSubstr("bad.toml:3: rooot: unknown key"));
+  EXPECT_EQ(Berthd({"config", "check", dir_ + "/missing.toml"}).exit_code, 1);
+}
+
+TEST_F(DaemonTest, FlagsAreChecked) {
+  RunOutput relative = Berthd({"--root", "relative"});
+  EXPECT_EQ(relative.exit_code, 1);
+  EXPECT_THAT(relative.err, HasSubstr("command line: root"));
+  EXPECT_NE(Berthd({"--no-such-flag"}).exit_code, 0);
+  EXPECT_THAT(Berthd({"--version"}).out, HasSubstr("berthd "));
+}
+
+}  // namespace
+}  // namespace berth::daemon
