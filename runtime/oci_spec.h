@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -61,7 +60,6 @@ struct OciSpec {
   std::vector<DeviceRule> device_rules;
   std::string cgroups_path;
   LinuxResources resources;
-  std::vector<std::pair<std::string, std::string>> sysctl;
   std::vector<std::string> masked_paths, readonly_paths;
   std::string rootfs_propagation = "rprivate";  // "rprivate", "rslave", "rshared"
   // Which seccomp filter: nothing is unconfined; runtime/seccomp_profile.h compiles it.
@@ -89,12 +87,6 @@ struct SpecInputs {
 // InvalidArgument names the CRI field and what is wrong with it. Reads host files (devices) and
 // touches nothing.
 Result<OciSpec> BuildOciSpec(const SpecInputs& inputs);
-
-// The pod's sysctls, with '.' between the parts and '/' for a '.' in one. InvalidArgument for a
-// name or value that is none (CVE-2022-0811), for what belongs to no namespace, and for what
-// belongs to one that the pod shares with the host (CVE-2022-0532). For RunPodSandbox to check and
-// to set in the pod's namespaces; BuildOciSpec has them too.
-Result<std::vector<std::pair<std::string, std::string>>> PodSysctls(const PodConfig& pod);
 
 // config.json's text. The seccomp filter is not in it: of a profile the spec knows the name only.
 std::string OciSpecJson(const OciSpec& spec);

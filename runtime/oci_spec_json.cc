@@ -116,7 +116,6 @@ std::string OciSpecJson(const OciSpec& spec) {
                      {"maskedPaths", spec.masked_paths},
                      {"readonlyPaths", spec.readonly_paths},
                      {"rootfsPropagation", spec.rootfs_propagation}};
-  for (const auto& [name, value] : spec.sysctl) linux_json["sysctl"][name] = value;
   Json json = {{"ociVersion", "1.1.0"},
                {"process", ProcessJson(spec.process)},
                {"root", {{"path", "rootfs"}, {"readonly", spec.root_readonly}}},

@@ -17,7 +17,7 @@ Status BuildProcess(const SpecInputs& inputs, OciSpec& spec);
 Status BuildMounts(const SpecInputs& inputs, OciSpec& spec);
 // oci_spec_devices.cc: device nodes and the rules of the device cgroup.
 Status BuildDevices(const SpecInputs& inputs, OciSpec& spec);
-// oci_spec_security.cc: namespaces, sysctls, masked paths, seccomp, AppArmor, SELinux.
+// oci_spec_security.cc: namespaces, masked paths, seccomp, AppArmor, SELinux.
 Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec);
 
 inline Error InvalidField(std::string_view field, std::string_view what) {

@@ -12,9 +12,6 @@ namespace berth::runtime {
 namespace {
 
 constexpr size_t kMaxPaths = 8192;  // kubelet sends one for each CPU
-constexpr size_t kMaxSysctls = 1024;
-
-using Sysctls = std::vector<std::pair<std::string, std::string>>;
 
 // A container without a field of its own has its pod's.
 const NamespaceOptions& OptionsOf(const SpecInputs& inputs) {
@@ -68,49 +65,6 @@ Status BuildNamespaces(const SpecInputs& inputs, OciSpec& spec) {
       break;
   }
   return Ok();
-}
-
-bool IsSysctlName(std::string_view name) {
-  if (name.empty() || name.size() > 256 || name.find("..") != std::string_view::npos) return false;
-  if (name.front() == '.' || name.back() == '.') return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-' || c == '@' || c == ':';
-  });
-}
-
-// A value of several numbers is written with blanks or tabs; none has any other control byte.
-bool IsSysctlValue(std::string_view value) {
-  return value.size() <= 4096 && std::all_of(value.begin(), value.end(), [](char c) {
-           return c == '\t' || (c >= ' ' && c < 127 && c != '+' && c != '=');
-         });
-}
-
-bool IsIpcSysctl(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kNames = {
-      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-      "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
-  return name.starts_with("fs.mqueue.") ||
-         std::find(kNames.begin(), kNames.end(), name) != kNames.end();
-}
-
-// Its namespace must be the pod's own, else it would be the host's that changes.
-Status CheckSysctlNamespace(std::string_view field, const std::string& name,
-                            const NamespaceOptions& options) {
-  std::string_view shared;
-  if (name.starts_with("net.")) {
-    if (options.network == NamespaceMode::kNode) shared = "network";
-  } else if (name == "kernel.domainname") {
-    // The UTS namespace goes with the network's.
-    if (options.network == NamespaceMode::kNode) shared = "UTS";
-  } else if (IsIpcSysctl(name)) {
-    if (options.ipc == NamespaceMode::kNode) shared = "IPC";
-  } else {
-    return InvalidField(field, "belongs to no namespace: it would change the node");
-  }
-  if (shared.empty()) return Ok();
-  return InvalidField(
-      field, StrCat("the pod shares the ", shared, " namespace that it is of with the node"));
 }
 
 Status CheckPaths(std::string_view field, const std::vector<std::string>& paths,
@@ -256,37 +210,9 @@ Status CheckSelinux(const ContainerSecurityContext& security) {
 
 }  // namespace
 
-Result<Sysctls> PodSysctls(const PodConfig& pod) {
-  if (pod.sysctls.size() > kMaxSysctls) {
-    return InvalidField("sysctls", StrCat("more than ", kMaxSysctls));
-  }
-  Sysctls sysctls;
-  for (const auto& [key, value] : pod.sysctls) {
-    std::string field = StrCat("sysctls[\"", Printable(key), "\"]");
-    // Both spellings exist: "net.ipv4.ip_forward" and "net/ipv4/conf/eth0.1/forwarding". sysctl(8)
-    // takes the first separator for the one that is meant, and swaps the two if it is a '/'.
-    std::string name = key;
-    size_t first = key.find_first_of("./");
-    if (first != std::string::npos && key[first] == '/') {
-      for (char& c : name) c = c == '/' ? '.' : c == '.' ? '/' : c;
-    }
-    // A '/' is a '.' of the path to be: neither may make a ".." there, alone or together.
-    std::string dotted = name;
-    std::replace(dotted.begin(), dotted.end(), '/', '.');
-    if (!IsSysctlName(dotted)) return InvalidField(field, "is not a sysctl's name");
-    if (!IsSysctlValue(value)) {
-      return InvalidField(field, StrCat("\"", Printable(value), "\" is not a value"));
-    }
-    RETURN_IF_ERROR(CheckSysctlNamespace(field, name, pod.security.namespaces));
-    sysctls.emplace_back(std::move(name), value);
-  }
-  return sysctls;
-}
-
 Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec) {
   const ContainerSecurityContext& security = inputs.container.security;
   RETURN_IF_ERROR(BuildNamespaces(inputs, spec));
-  ASSIGN_OR_RETURN(spec.sysctl, PodSysctls(inputs.pod));
   RETURN_IF_ERROR(BuildPaths(security, spec));
   RETURN_IF_ERROR(BuildSeccomp(security, spec));
   RETURN_IF_ERROR(CheckAppArmor(security));

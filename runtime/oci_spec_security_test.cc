@@ -11,8 +11,6 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::Pair;
-using ::testing::UnorderedElementsAre;
 
 class OciSecurityTest : public OciSpecTest {
  protected:
@@ -148,39 +146,6 @@ TEST_F(OciSecurityTest, SelinuxLabelsAreRefusedWhereThereIsNone) {
   EXPECT_TRUE(Build().ok());
 }
 
-TEST_F(OciSecurityTest, SysctlsAreThePodsOwn) {
-  pod_.sysctls = {{"net.ipv4.ip_local_port_range", "1024 65535"},
-                  {"kernel.shm_rmid_forced", "1"},
-                  {"net/ipv4/conf/eth0.1/forwarding", "1"}};
-  EXPECT_THAT(MustBuild().sysctl,
-              UnorderedElementsAre(Pair("kernel.shm_rmid_forced", "1"),
-                                   Pair("net.ipv4.conf.eth0/1.forwarding", "1"),
-                                   Pair("net.ipv4.ip_local_port_range", "1024 65535")));
-}
-
-TEST_F(OciSecurityTest, SysctlsOfTheNodeAreRefused) {
-  auto refuse = [&](const char* name, const char* value) {
-    pod_.sysctls = {{name, value}};
-    ExpectRefused(Code::kInvalidArgument, "sysctls[");
-  };
-  refuse("kernel.core_pattern", "|/bin/evil");
-  refuse("kernel.hostname", "x");
-  refuse("vm.swappiness", "1");
-  refuse("net.ipv4.ip_forward", "1+kernel.core_pattern=|/evil");
-  refuse("net.ipv4.ip_forward", "1\nkernel.core_pattern");
-  refuse("net..ipv4", "1");
-  refuse("net.//.kernel.core_pattern", "1");
-  refuse("net./.x", "1");
-  refuse("net/../kernel/core_pattern", "1");
-  refuse("", "1");
-
-  pod_.security.namespaces.network = NamespaceMode::kNode;
-  refuse("net.ipv4.ip_forward", "1");
-  pod_.security.namespaces.ipc = NamespaceMode::kNode;
-  refuse("kernel.shmmax", "1");
-  refuse("fs.mqueue.msg_max", "1");
-}
-
 TEST_F(OciSecurityTest, DevicesByDefault) {
   OciSpec spec = MustBuild();
   EXPECT_EQ(spec.devices.size(), 6u);
@@ -248,7 +213,6 @@ TEST_F(OciSecurityTest, AnnotationsAndLabelsReachNothing) {
 }
 
 TEST_F(OciSecurityTest, JsonIsTheRuntimeSpecs) {
-  pod_.sysctls = {{"net.ipv4.ip_forward", "1"}};
   container_.resources.memory_limit_bytes = 64 << 20;
   container_.resources.cpu_shares = 512;
   container_.envs = {{"BYTES", "\xff"}};
@@ -260,7 +224,6 @@ TEST_F(OciSecurityTest, JsonIsTheRuntimeSpecs) {
   EXPECT_EQ((*json)["mounts"][0]["destination"], "/proc");
   const Json& linux_json = (*json)["linux"];
   EXPECT_EQ(linux_json["cgroupsPath"], "/berth/p/c");
-  EXPECT_EQ(linux_json["sysctl"]["net.ipv4.ip_forward"], "1");
   EXPECT_EQ(linux_json["resources"]["memory"]["limit"], 64 << 20);
   EXPECT_EQ(linux_json["resources"]["cpu"]["shares"], 512);
   EXPECT_TRUE(linux_json["namespaces"].is_array());
