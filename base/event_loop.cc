@@ -36,7 +36,7 @@ Result<EventLoop::WatchId> EventLoop::Watch(UniqueFd fd, std::function<void(int)
   event.events = EPOLLIN;
   event.data.u64 = id;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return ErrnoError("epoll_ctl");
-  watched_[id] = std::make_shared<Watched>(std::move(fd), std::move(ready));
+  watched_[id] = std::make_shared<Watched>(Watched{std::move(fd), std::move(ready)});
   return id;
 }
 
