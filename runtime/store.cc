@@ -1,8 +1,13 @@
 #include "runtime/store.h"
 
+#include <glog/logging.h>
+
 namespace berth::runtime {
 
 namespace {
+
+// The log grows by some kilobytes for each pod's life.
+constexpr int64_t kCheckpointMs = 30'000;
 
 constexpr char kSchema[] =
     "CREATE TABLE IF NOT EXISTS pods(id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
@@ -22,7 +27,37 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& database_path) {
   ASSIGN_OR_RETURN(auto remove_container, database.Prepare("DELETE FROM containers WHERE id = ?1"));
   Statements statements{std::move(put_pod), std::move(put_container), std::move(remove_pod),
                         std::move(remove_container)};
-  return std::unique_ptr<Store>(new Store(std::move(database), std::move(statements)));
+  ASSIGN_OR_RETURN(auto checkpointing, Database::Open(database_path));
+  return std::unique_ptr<Store>(
+      new Store(std::move(database), std::move(statements), std::move(checkpointing)));
+}
+
+Store::Store(Database database, Statements statements, Database checkpointing)
+    : database_(std::move(database)),
+      statements_(std::move(statements)),
+      checkpointing_(std::move(checkpointing)),
+      checkpointer_([this] { CheckpointNowAndThen(); }) {}
+
+Store::~Store() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    stopped_.NotifyAll();
+  }
+  checkpointer_.join();
+}
+
+void Store::CheckpointNowAndThen() {
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && stopped_.WaitMs(mutex_, kCheckpointMs)) {
+      }
+      if (stopping_) return;
+    }
+    Status status = checkpointing_.Checkpoint();
+    if (!status.ok()) LOG(WARNING) << status.error().message();
+  }
 }
 
 Status Store::Put(Statement& statement, const std::string& id, const std::string& bytes) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/result.h"
@@ -17,6 +18,7 @@ namespace berth::runtime {
 class Store {
  public:
   static Result<std::unique_ptr<Store>> Open(const std::string& database_path);
+  ~Store();
 
   Status Put(const PodRecord& record);
   Status Put(const ContainerRecord& record);
@@ -36,8 +38,8 @@ class Store {
   struct Statements {
     Statement put_pod, put_container, remove_pod, remove_container;
   };
-  Store(Database database, Statements statements)
-      : database_(std::move(database)), statements_(std::move(statements)) {}
+  Store(Database database, Statements statements, Database checkpointing);
+  void CheckpointNowAndThen() EXCLUDES(mutex_);
   Status Put(Statement& statement, const std::string& id, const std::string& bytes)
       REQUIRES(mutex_);
   Status Quarantine(const char* table, const std::string& id) REQUIRES(mutex_);
@@ -45,6 +47,10 @@ class Store {
   Mutex mutex_;
   Database database_ GUARDED_BY(mutex_);
   Statements statements_ GUARDED_BY(mutex_);
+  CondVar stopped_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  Database checkpointing_;  // a connection of the thread's own
+  std::thread checkpointer_;
 };
 
 }  // namespace berth::runtime
