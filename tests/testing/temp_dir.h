@@ -1,7 +1,8 @@
-// A directory that is there as long as the test.
+// A directory that is there as long as the test; the test fails if it cannot be removed then.
 #pragma once
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <string>
@@ -15,10 +16,13 @@ class TempDir {
  public:
   TempDir() {
     const char* base = getenv("TMPDIR");
-    path_ = StrCat(std::string(base == nullptr ? "/tmp" : base), "/berth-test-XXXXXX");
-    if (mkdtemp(path_.data()) == nullptr) abort();
+    const std::string parent = base == nullptr ? "/tmp" : base;
+    path_ = StrCat(parent, "/berth-test-XXXXXX");
+    auto opened = Open(parent, O_RDONLY | O_DIRECTORY);
+    if (!opened.ok() || mkdtemp(path_.data()) == nullptr) abort();
+    parent_ = std::move(*opened);
   }
-  ~TempDir() { (void)RemoveTreeAt(AT_FDCWD, path_); }
+  ~TempDir() { EXPECT_TRUE(RemoveTreeAt(parent_.get(), path_.substr(path_.rfind('/') + 1)).ok()); }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
 
@@ -26,6 +30,7 @@ class TempDir {
   std::string operator/(std::string_view name) const { return StrCat(path_, "/", name); }
 
  private:
+  UniqueFd parent_;
   std::string path_;
 };
 
