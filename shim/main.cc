@@ -42,6 +42,8 @@ Status Serve() {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) return ErrnoError("PR_SET_CHILD_SUBREAPER");
   // What children inherit until their exec: nobody in the container may trace them (CVE-2016-9962).
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return ErrnoError("PR_SET_DUMPABLE");
+  // Started from a descriptor, its name would be that descriptor's number.
+  (void)prctl(PR_SET_NAME, "berth-shim", 0, 0, 0);
   // The last to go when memory is short: without its shim a container's end would not be known.
   (void)WriteFile("/proc/self/oom_score_adj", "-999");
   Server(std::move(listener), std::move(signals), std::move(state_dir)).Run();

@@ -41,6 +41,7 @@ bool DropEverythingInChild() {
 
 [[noreturn]] void ReapForeverInChild() {
   if (!EnterEmptyRootInChild() || !DropEverythingInChild()) _exit(1);
+  prctl(PR_SET_NAME, "berth-pod-init", 0, 0, 0);
   setsid();
   close_range(0, ~0U, 0);
   sigset_t children;
