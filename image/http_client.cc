@@ -82,7 +82,7 @@ class Exchange {
   static size_t OnBody(char* data, size_t size, size_t count, void* self) {
     return static_cast<Exchange*>(self)->TakeBody({data, size * count});
   }
-  static int OnProgress(void* self, curl_off_t, curl_off_t received, curl_off_t, curl_off_t sent);
+  static int OnProgress(void* data, curl_off_t, curl_off_t received, curl_off_t, curl_off_t sent);
 
   CURL* easy_;
   const HttpRequest& request_;

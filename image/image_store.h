@@ -65,6 +65,7 @@ class ImageStore {
 class LayerHold {
  public:
   explicit LayerHold(ImageStore& store) : store_(store) { store_.HoldLayers(); }
+  // NOLINTNEXTLINE(bugprone-exception-escape): the runtime's callback does not throw.
   ~LayerHold() { store_.ReleaseLayers(); }
   LayerHold(const LayerHold&) = delete;
   LayerHold& operator=(const LayerHold&) = delete;

@@ -33,27 +33,27 @@ Result<UrlHandle> ParseUrl(const std::string& text) {
 
 }  // namespace
 
-Result<Origin> OriginOf(const std::string& text) {
-  ASSIGN_OR_RETURN(auto url, ParseUrl(text));
-  Origin out{ToLower(Part(url, CURLUPART_SCHEME)), ToLower(Part(url, CURLUPART_HOST)),
-             Part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT)};
+Result<Origin> OriginOf(const std::string& url) {
+  ASSIGN_OR_RETURN(auto parsed, ParseUrl(url));
+  Origin out{ToLower(Part(parsed, CURLUPART_SCHEME)), ToLower(Part(parsed, CURLUPART_HOST)),
+             Part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT)};
   if (out.scheme != "http" && out.scheme != "https") {
     return Error(Code::kInvalidArgument,
-                 StrCat("\"", UrlForMessage(text), "\" is neither http nor https"));
+                 StrCat("\"", UrlForMessage(url), "\" is neither http nor https"));
   }
-  if (!Part(url, CURLUPART_USER).empty() || !Part(url, CURLUPART_PASSWORD).empty()) {
+  if (!Part(parsed, CURLUPART_USER).empty() || !Part(parsed, CURLUPART_PASSWORD).empty()) {
     return Error(Code::kInvalidArgument, "a URL with a user name or a password");
   }
   return out;
 }
 
-Result<std::string> ResolveUrl(const std::string& base, const std::string& location) {
-  ASSIGN_OR_RETURN(auto url, ParseUrl(base));
+Result<std::string> ResolveUrl(const std::string& url, const std::string& location) {
+  ASSIGN_OR_RETURN(auto parsed, ParseUrl(url));
   if (location.find('\0') != std::string::npos ||
-      curl_url_set(url.get(), CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) {
+      curl_url_set(parsed.get(), CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) {
     return Error(Code::kInvalidArgument, StrCat("\"", UrlForMessage(location), "\" is not a URL"));
   }
-  return Part(url, CURLUPART_URL);
+  return Part(parsed, CURLUPART_URL);
 }
 
 std::string UrlForMessage(std::string_view url) {
