@@ -116,7 +116,7 @@ class SnapshotterContract : public testing::TestWithParam<Implementation> {
   }
   // Waits for what happens in the background.
   static bool Eventually(const std::function<bool()>& condition) {
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 1500; ++i) {
       if (condition()) return true;
       usleep(20'000);
     }

@@ -33,6 +33,14 @@ constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 #error "the system call filter does not know this architecture"
 #endif
 
+// A sanitizer's runtime needs address space without bound and system calls of its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+constexpr int kAllowedIfSanitized[] = {SYS_pipe2, SYS_sigaltstack, SYS_rt_sigaction, SYS_prctl};
+
 constexpr rlim_t kMaxOpenFiles = kMaxDepth + 200;
 
 constexpr int kCapabilities[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
@@ -83,9 +91,7 @@ Status SetLimit(int resource, rlim_t value) {
 Status SetLimits() {
   RETURN_IF_ERROR(SetLimit(RLIMIT_CORE, 0));
   RETURN_IF_ERROR(SetLimit(RLIMIT_NOFILE, kMaxOpenFiles));
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose shadow is terabytes
-  RETURN_IF_ERROR(SetLimit(RLIMIT_AS, kMaxAddressSpace));
-#endif
+  if (!kSanitized) RETURN_IF_ERROR(SetLimit(RLIMIT_AS, kMaxAddressSpace));
   return Ok();
 }
 
@@ -128,9 +134,13 @@ std::vector<sock_filter> BuildFilter() {
       answer(SECCOMP_RET_KILL_PROCESS),
       load(offsetof(seccomp_data, nr)),
   };
-  for (int number : kAllowed) {
+  const auto allow = [&](int number) {
     filter.push_back(unless_equal_skip(number, 1));
     filter.push_back(answer(SECCOMP_RET_ALLOW));
+  };
+  for (int number : kAllowed) allow(number);
+  if (kSanitized) {
+    for (int number : kAllowedIfSanitized) allow(number);
   }
   for (int number : kAllowedWithoutExec) {
     filter.push_back(unless_equal_skip(number, 4));
