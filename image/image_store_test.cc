@@ -228,6 +228,7 @@ TEST_F(ImageStoreTest, PinnedStaysPinned) {
 TEST_F(ImageStoreTest, ManyThreadsAtOnce) {
   const std::string layer = AddLayer("a");
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&, i] {
       for (int n = 0; n < 50; ++n) {

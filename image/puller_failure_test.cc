@@ -24,7 +24,6 @@ using berth::testing::MakeTar;
 using berth::testing::PullerFixture;
 using berth::testing::ServerReply;
 using berth::testing::ServerRequest;
-using berth::testing::SimpleImage;
 using berth::testing::TestImage;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -50,7 +49,7 @@ BuiltImage ImageOf(const std::vector<std::string>& tars) {
 }
 
 // What a request for the blob with the digest is answered.
-FakeRegistry::Hook OnBlob(const std::string& digest, std::function<ServerReply()> reply) {
+FakeRegistry::Hook OnBlob(const std::string& digest, const std::function<ServerReply()>& reply) {
   return [=](const ServerRequest& request) -> std::optional<ServerReply> {
     if (!request.path.ends_with(digest)) return std::nullopt;
     return reply();
@@ -69,7 +68,7 @@ class PullerFailureTest : public PullerFixture {
     Open(options);
   }
   std::string Ref(const std::string& tag) { return StrCat(registry_.address(), "/app:", tag); }
-  void ExpectNothingButLayers(std::set<std::string> layers) {
+  void ExpectNothingButLayers(const std::set<std::string>& layers) {
     EXPECT_TRUE(store_->List().empty());
     EXPECT_EQ(Layers(), layers);
     EXPECT_THAT(Staged(), IsEmpty());
@@ -228,6 +227,7 @@ TEST_F(PullerFailureTest, PullsOfTheSameJoin) {
                                  return std::nullopt;
                                });
   std::vector<std::thread> threads;
+  threads.reserve(8);
   std::atomic<int> good{0};
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {

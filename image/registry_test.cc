@@ -195,7 +195,7 @@ TEST(RepositoryTest, BlobsAreCheckedAndBounded) {
 class PieceServer {
  public:
   enum class Ranges { kHonoured, kIgnored, kWrong };
-  PieceServer(std::string blob, size_t piece, Ranges ranges)
+  PieceServer(const std::string& blob, size_t piece, Ranges ranges)
       : server_(Serve([=](const ServerRequest& request) {
           size_t begin = 0;
           std::string range = request.Header("range");
@@ -286,7 +286,7 @@ TEST(ResumeTest, ASinksFailureIsFinal) {
 // A registry that wants a token, and the server that gives it out, in one.
 class TokenRegistry {
  public:
-  explicit TokenRegistry(std::string token_body) {
+  explicit TokenRegistry(const std::string& token_body) {
     server_ = Serve([this, token_body](const ServerRequest& request) {
       if (request.path == "/token") {
         ++tokens_;
