@@ -1,7 +1,6 @@
 #include "cli/follow.h"
 
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,8 +54,8 @@ class Stopper {
 bool WaitForSignal(int signals, int timeout_ms) {
   pollfd wait = {signals, POLLIN, 0};
   if (poll(&wait, 1, timeout_ms) != 1) return false;
-  signalfd_siginfo info{};
-  return read(signals, &info, sizeof(info)) == sizeof(info);
+  uint64_t count = 0;
+  return read(signals, &count, sizeof(count)) == sizeof(count);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ namespace berth::cli {
 Status PrintNew(LogReader& reader);
 
 // Prints the log until the container has exited and everything is printed; returns its last status.
-// Where `stop_signals` is a signalfd, each signal that it brings stops the container: the first
-// time as `berth stop` does, from then on at once.
+// Whenever the eventfd `stop_signals` (-1 for none) becomes readable, the container is stopped: the
+// first time as `berth stop` does, from then on at once.
 Result<rt::ContainerStatus> FollowUntilExit(Client& client, const std::string& container_id,
                                             LogOptions options, int stop_signals);
 

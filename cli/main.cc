@@ -1,6 +1,6 @@
 // The berth command: parses the command line, makes the calls, prints one line on failure.
 #include <csignal>
-#include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "base/strings.h"
@@ -10,8 +10,7 @@ namespace berth::cli {
 
 CLI::App* Cli::AddCommand(const std::string& name, const std::string& description) {
   CLI::App* command = app.add_subcommand(name, description);
-  command->add_option("--address", address, "Socket of berthd")
-      ->envname("BERTH_ADDRESS")
+  command->add_option("--address", address, "Socket of berthd; $BERTH_ADDRESS where it is set")
       ->capture_default_str();
   command->add_option("-o,--output", output, "How answers are printed")
       ->check(CLI::IsMember({"table", "json"}))
@@ -30,6 +29,8 @@ int Main(int argc, char** argv) {
   // A closed pipe is an error of write(2), not the end.
   signal(SIGPIPE, SIG_IGN);
   Cli cli;
+  // Not CLI11's envname(): it would set the variable that all subcommands share once for each.
+  if (const char* address = getenv("BERTH_ADDRESS"); address != nullptr) cli.address = address;
   cli.app.require_subcommand(1);
   cli.app.footer(kFooter);
   AddRunCommand(cli);

@@ -1,5 +1,6 @@
 // berth run: a pod with one container in one go.
-#include <sys/signalfd.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -74,16 +75,25 @@ Status PrintMade(Cli& cli, const RunningContainer& made) {
   return Print(json);
 }
 
-// SIGINT and SIGTERM as a descriptor. Before any thread is started, so that all of them block both.
+// Written to by the signal handler; -1 until stop signals are taken.
+int stop_event = -1;
+
+// From here on SIGINT and SIGTERM make the returned eventfd readable and do nothing else. A handler
+// and not a signalfd: gRPC's threads, which are there already, do not block signals.
 Result<UniqueFd> TakeStopSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  if (pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return ErrnoError("block signals");
-  UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC));
-  if (!fd.ok()) return ErrnoError("make a signalfd");
-  return fd;
+  UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event.ok()) return ErrnoError("make an eventfd");
+  stop_event = event.get();
+  struct sigaction action {};
+  action.sa_flags = SA_RESTART;
+  action.sa_handler = [](int) {
+    const uint64_t one = 1;
+    (void)!write(stop_event, &one, sizeof(one));
+  };
+  if (sigaction(SIGINT, &action, nullptr) != 0 || sigaction(SIGTERM, &action, nullptr) != 0) {
+    return ErrnoError("take signals");
+  }
+  return event;
 }
 
 Result<int> Run(Cli& cli, RunRequest& request, Client& client) {
@@ -95,10 +105,10 @@ Result<int> Run(Cli& cli, RunRequest& request, Client& client) {
   }
   // Pulled while Ctrl-C still ends this process.
   RETURN_IF_ERROR(EnsureImage(client, request.options.image));
-  ASSIGN_OR_RETURN(const UniqueFd signals, TakeStopSignals());
+  ASSIGN_OR_RETURN(const UniqueFd stop_signals, TakeStopSignals());
   ASSIGN_OR_RETURN(const RunningContainer made, StartIt(client, request.options));
   ASSIGN_OR_RETURN(const auto status,
-                   FollowUntilExit(client, made.container_id, {}, signals.get()));
+                   FollowUntilExit(client, made.container_id, {}, stop_signals.get()));
   if (request.remove) RETURN_IF_ERROR(RemoveRunPod(client, made.pod_id, made.uid));
   return status.exit_code();
 }

@@ -1,5 +1,5 @@
 // Requests that are empty, absurd or out of order: each has a clear error, and nothing is left.
-#include <functional>
+#include <ostream>
 
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
@@ -13,6 +13,10 @@ struct BadPod {
   const char* says;  // part of the message
   void (*spoil)(rt::RunPodSandboxRequest&);
 };
+
+std::ostream& operator<<(std::ostream& out, const BadPod& bad) {
+  return out << bad.name;
+}
 
 class BadPods : public E2eTest, public ::testing::WithParamInterface<BadPod> {};
 
@@ -94,6 +98,10 @@ struct BadContainer {
   const char* says;
   void (*spoil)(rt::CreateContainerRequest&);
 };
+
+std::ostream& operator<<(std::ostream& out, const BadContainer& bad) {
+  return out << bad.name;
+}
 
 class BadContainers : public E2eTest, public ::testing::WithParamInterface<BadContainer> {};
 
@@ -184,7 +192,7 @@ INSTANTIATE_TEST_SUITE_P(
                      [](auto& request) { Context(request).mutable_run_as_group()->set_value(1); }},
         BadContainer{"MaskedPath", Code::kInvalidArgument, "masked",
                      [](auto& request) { Context(request).add_masked_paths("relative"); }},
-        BadContainer{"MissingDevice", Code::kInvalidArgument, "no-such-device",
+        BadContainer{"MissingDevice", Code::kNotFound, "no-such-device",
                      [](auto& request) {
                        auto* device = request.mutable_config()->add_devices();
                        device->set_host_path("/dev/no-such-device");

@@ -17,10 +17,8 @@ struct Cri::Stubs {
 Cri::Cri(const std::string& socket_path) : stubs_(std::make_unique<Stubs>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(64 << 20);
-  // A daemon that was just restarted is found at once.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+  // After a restart of the daemon nothing of the last connection may be waited for.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   auto channel = grpc::CreateCustomChannel(StrCat("unix://", socket_path),
                                            grpc::InsecureChannelCredentials(), arguments);
   stubs_->runtime = rt::RuntimeService::NewStub(channel);

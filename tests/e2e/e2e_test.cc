@@ -54,11 +54,7 @@ void E2eTest::SetUp() {
 }
 
 void E2eTest::TearDown() {
-  for (const auto& [id, config] : pods_) {
-    rt::RemovePodSandboxRequest request;
-    request.set_pod_sandbox_id(id);
-    EXPECT_OK(cri().Call(request));
-  }
+  EXPECT_OK(node().RemoveAllPods());
 }
 
 rt::PodSandboxConfig E2eTest::PodConfig(const std::string& name) {

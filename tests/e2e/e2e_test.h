@@ -52,7 +52,7 @@ class E2eTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite();
   void SetUp() override;
-  // Removes the pods that the test has made.
+  // Removes all pods.
   void TearDown() override;
 
   // The node that tests share, with the test image pulled.

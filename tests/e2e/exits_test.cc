@@ -1,4 +1,6 @@
 // How containers end: exit codes, signals, out of memory, failed starts.
+#include <ostream>
+
 #include "base/strings.h"
 #include "base/time.h"
 #include "tests/e2e/e2e_test.h"
@@ -79,6 +81,10 @@ struct BadStart {
   const char* says;
   void (*spoil)(rt::ContainerConfig&);
 };
+
+std::ostream& operator<<(std::ostream& out, const BadStart& bad) {
+  return out << bad.name;
+}
 
 class FailedStarts : public E2eTest, public ::testing::WithParamInterface<BadStart> {};
 

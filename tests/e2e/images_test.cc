@@ -178,7 +178,7 @@ TEST_F(Images, UnknownThingsNameThemselves) {
 
 TEST_F(Images, BadReferencesAreRefused) {
   for (const std::string& reference :
-       {std::string(), std::string("UPPER/case"), std::string("a b"), std::string("../x"),
+       {std::string(), std::string("x/UPPER"), std::string("a b"), std::string("../x"),
         std::string("x@sha256:12"), std::string("x:") + std::string(200, 't'),
         std::string(5000, 'a'), std::string("http://x/y")}) {
     auto pulled = Pull(reference);

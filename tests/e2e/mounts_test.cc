@@ -32,7 +32,9 @@ class Mounts : public E2eTest {
     return config;
   }
   std::string OutputOf(const rt::ContainerConfig& config) {
-    auto container = RunContainer(pod_, config);
+    rt::ContainerConfig own_log = config;
+    own_log.set_log_path(NewId() + ".log");
+    auto container = RunContainer(pod_, own_log);
     EXPECT_OK(container);
     if (!container.ok()) return "";
     EXPECT_OK(AwaitExit(*container));

@@ -2,11 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <iostream>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -70,12 +74,27 @@ Result<std::vector<TarEntry>> BusyboxEntries() {
   return entries;
 }
 
+bool Listens(const std::string& path) {
+  const UniqueFd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return false;
+  path.copy(address.sun_path, path.size());
+  return connect(connection.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+}
+
 // The words of a process's command line, empty for one that has gone or is a zombie.
 std::string CommandLine(const std::string& pid) {
   auto text = ReadFile(StrCat("/proc/", pid, "/cmdline"));
   if (!text.ok()) return "";
   for (char& c : *text) c = c == '\0' ? ' ' : c;
   return *text;
+}
+
+std::string_view LastLines(std::string_view text, int count) {
+  size_t begin = text.size();
+  while (begin > 0 && (text[begin - 1] != '\n' || count-- > 0)) --begin;
+  return text.substr(begin);
 }
 
 void AddProcesses(const std::string& needle, pid_t except, std::vector<std::string>& found) {
@@ -122,12 +141,15 @@ std::string BinDir() {
 }
 
 Result<TestRegistry*> SharedRegistry() {
-  static std::unique_ptr<TestRegistry>* registry = nullptr;
+  static std::unique_ptr<TestRegistry> registry;
   if (registry == nullptr) {
-    ASSIGN_OR_RETURN(auto started, TestRegistry::Start({}));
-    registry = new std::unique_ptr<TestRegistry>(std::move(started));
+    ASSIGN_OR_RETURN(registry, TestRegistry::Start({}));
+    class EndOfRegistry : public ::testing::Environment {
+      void TearDown() override { registry.reset(); }
+    };
+    ::testing::AddGlobalTestEnvironment(new EndOfRegistry);
   }
-  return registry->get();
+  return registry.get();
 }
 
 Result<testing::TestImage> BusyboxImage() {
@@ -160,7 +182,6 @@ Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
   RETURN_IF_ERROR(node->WriteConfig());
   if (options.with_cni) RETURN_IF_ERROR(node->WriteCniConfig());
-  node->cri_ = std::make_unique<Cri>(node->socket());
   RETURN_IF_ERROR(node->StartDaemon(options.failpoint));
   return node;
 }
@@ -170,11 +191,13 @@ Node::~Node() {
     (void)RemoveAllPods();
     (void)StopDaemon(SIGTERM);
   }
-  // Whatever a failed test has left must not meet the next one.
-  for (const std::string& path : {dir_ / "state", dir_ / "root"}) {
-    (void)RunProgram(Context::WithTimeoutMs(10'000),
-                     Program("/bin/umount", {"umount", "-l", "-R", path}), "");
+  if (::testing::Test::HasFailure()) {
+    auto log = ReadFile(dir_ / "berthd.log");
+    if (log.ok()) std::cout << "berthd.log ends with:\n" << LastLines(*log, 20);
   }
+  // Whatever a failed test has left must not meet the next one.
+  (void)RunProgram(Context::WithTimeoutMs(10'000),
+                   Program("/bin/umount", {"umount", "-l", "-R", dir_ / "state/pods"}), "");
 }
 
 Status Node::WriteConfig() {
@@ -215,17 +238,17 @@ Status Node::StartDaemon(const std::string& failpoint) {
   options.child_fds = {-1, log.get(), log.get()};
   ASSIGN_OR_RETURN(daemon_, Spawn(options), "start ", options.path);
   const int64_t until = MonotonicNs() + kStartTimeoutNs;
-  Status last = Ok();
-  while (MonotonicNs() < until) {
-    auto answer = cri_->Call(rt::VersionRequest(), 1000);
-    if (answer.ok()) return Ok();
-    last = std::move(answer).error();
-    if (daemon_.Wait(Context::WithTimeoutMs(20)).ok()) {
+  // By connect(2) and not by a call: a gRPC channel that was refused once waits for long.
+  while (!Listens(socket())) {
+    if (daemon_.Wait(Context::WithTimeoutMs(10)).ok()) {
       auto text = ReadFile(dir_ / "berthd.log");
       return Error(Code::kInternal, StrCat("berthd ended: ", text.ok() ? *text : ""));
     }
+    if (MonotonicNs() > until) return Error(Code::kDeadlineExceeded, "berthd does not listen");
   }
-  return std::move(last).error().Wrap("berthd does not answer");
+  cri_ = std::make_unique<Cri>(socket());
+  RETURN_IF_ERROR(cri_->Call(rt::VersionRequest()), "first call");
+  return Ok();
 }
 
 Result<int> Node::StopDaemon(int signal) {
@@ -255,8 +278,10 @@ std::vector<std::string> Node::Remains() const {
   for (int attempt = 0; attempt < 50; ++attempt) {
     found.clear();
     AddProcesses(dir_ / "state", daemon_.pid(), found);
-    AddMounts(dir_ / "state", found);
-    AddMounts(dir_ / "root", found);
+    // The daemon's own: a directory that is mounted on itself, so that it can be made private.
+    AddMounts(dir_ / "state/pods/", found);
+    AddMounts(dir_ / "state/containers/", found);
+    AddMounts(dir_ / "root/", found);
     AddCgroups(cgroup_, found);
     if (found.empty()) break;
     SleepMs(40);

@@ -57,7 +57,8 @@ TEST_P(Restart, TheSameAnswersAndNoContainerNotices) {
   // Nothing is missing in the log of the one that went on, and it still answers.
   ShellIn(*running, "true");
   ASSERT_OK(Stop(*running));
-  const std::vector<std::string_view> lines = Split(LogText(Log(*running)), '\n');
+  const std::string text = LogText(Log(*running));
+  const std::vector<std::string_view> lines = Split(text, '\n');
   ASSERT_GT(lines.size(), 10u);
   for (size_t i = 0; i + 1 < lines.size(); ++i) ASSERT_EQ(lines[i], StrCat(i + 1));
   ASSERT_OK(StartIt(*created));
