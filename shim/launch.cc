@@ -261,7 +261,7 @@ Result<Process> LaunchInit(const InitInputs& inputs) {
   // The clone carries the working directory over into the new mount namespace.
   if (fchdir(inputs.state_dir) != 0) return ErrnoError("fchdir");
   auto cloned = Clone(namespaces.new_flags | CLONE_NEWNS, membership.cgroup_directory.get());
-  if (cloned.ok() && *cloned != 0) (void)chdir("/");
+  if (cloned.ok() && *cloned != 0 && chdir("/") != 0) return ErrnoError("chdir /");
   ASSIGN_OR_RETURN(pid_t pid, std::move(cloned));
   if (pid == 0) {
     sync.parent.Reset();
