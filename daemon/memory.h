@@ -7,9 +7,7 @@ namespace berth::daemon {
 // be called first of all.
 void KeepHeapSmall();
 
-// Gives back what is not in use: free heap, and the pages of programs and libraries that are only
-// mapped because something ran once (starting up touches most of them). Those are still in the page
-// cache, so what is needed again costs a minor fault. Takes about a millisecond; any thread.
+// Gives free heap back to the kernel. Takes about a millisecond; any thread.
 void TrimMemory();
 
 }  // namespace berth::daemon

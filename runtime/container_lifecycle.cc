@@ -90,6 +90,10 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
   RETURN_IF_ERROR(RemoveContainerFiles(core, entry.Get()), "remove container ", id);
   RETURN_IF_ERROR(core.store->RemoveContainer(id));
   core.index.containers.Remove(id);
+  const std::string image_id =
+      entry.With([](const ContainerRecord& r) { return r.container.image_id; });
+  // It may have been the last that used the layers of an image that was removed before.
+  if (!core.images.Find(image_id)) RETURN_IF_ERROR(core.images.CollectLayers(), "collect layers");
   return Ok();
 }
 

@@ -59,6 +59,8 @@ Result<std::string> ContainerManager::Create(const Context& context, const std::
   }
   if (config.image.image.empty())
     return Error(Code::kInvalidArgument, StrCat(what, ": image.image is empty"));
+  // Until the record below says that the layers are in use.
+  image::LayerHold hold(core_.images);
   auto image = core_.images.Find(config.image.image);
   if (!image) {
     return Error(Code::kNotFound, StrCat(what, ": image \"", Printable(config.image.image),

@@ -1,5 +1,6 @@
 #include "runtime/runtime.h"
 
+#include <glog/logging.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -75,6 +76,9 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, Eve
       });
   RETURN_IF_ERROR(Recover(shared), "recovery");
   images.SetLayerUser([&shared] { return LayersInUse(shared); });
+  // What a former daemon left of pulls that it did not finish.
+  Status collected = images.CollectLayers();
+  if (!collected.ok()) LOG(ERROR) << "collect layers: " << collected.error().message();
   return std::unique_ptr<Runtime>(new Runtime(std::move(core)));
 }
 
