@@ -187,7 +187,7 @@ TEST_P(BrokenPlugin, IsNamedAndUndone) {
       AT_FDCWD, (*node)->cni_dir() + "/10-x.conflist",
       StrCat(R"({"cniVersion":"1.0.0","name":"x","plugins":[{"type":"bridge","bridge":"e2ex",)",
              R"("ipam":{"type":"host-local","subnet":"10.202.0.0/24","dataDir":")", ipam,
-             R"("}},{"type":")", GetParam(), R"(","ingressRate":-5,"ingressBurst":-1}]})"),
+             R"("}},{"type":")", GetParam(), R"(","sysctl":{"net.no.such.key":"1"}}]})"),
       0644));
   rt::RuntimeCondition condition = NetworkReady(**node);
   for (int i = 0; i < 100 && !condition.status(); ++i) {
@@ -209,7 +209,7 @@ TEST_P(BrokenPlugin, IsNamedAndUndone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, BrokenPlugin, ::testing::Values("no-such-plugin", "bandwidth"));
+INSTANTIATE_TEST_SUITE_P(Table, BrokenPlugin, ::testing::Values("no-such-plugin", "tuning"));
 
 }  // namespace
 }  // namespace berth::e2e
