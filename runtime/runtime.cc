@@ -1,7 +1,6 @@
 #include "runtime/runtime.h"
 
 #include <glog/logging.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "runtime/container_lifecycle.h"
@@ -12,19 +11,6 @@
 namespace berth::runtime {
 
 namespace {
-
-// As configured, else beside this program, else where the package puts it.
-Result<std::string> FindShim(const std::string& configured) {
-  if (!configured.empty()) return configured;
-  char self[4096];
-  ssize_t length = readlink("/proc/self/exe", self, sizeof self);
-  if (length > 0) {
-    std::string_view path(self, static_cast<size_t>(length));
-    std::string beside = StrCat(path.substr(0, path.rfind('/')), "/berth-shim");
-    if (access(beside.c_str(), X_OK) == 0) return beside;
-  }
-  return std::string("/usr/libexec/berth/berth-shim");
-}
 
 Status MakeDirectories(const config::Config& config) {
   for (const char* name : {"/pods", "/containers"}) {
@@ -61,8 +47,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, Eve
   auto core = std::make_unique<Core>(config, loop, snapshotter, images);
   ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
-  ASSIGN_OR_RETURN(std::string shim_path, FindShim(config.runtime.shim_path));
-  ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(shim_path));
+  ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(config.runtime.shim_path));
   core->shims = std::make_unique<ShimLauncher>(std::move(shims));
   ASSIGN_OR_RETURN(core->cni, Cni::Open(CniOptionsOf(config), loop));
   Core& shared = *core;

@@ -21,7 +21,8 @@ namespace berth::runtime {
 class Runtime {
  public:
   // Opens meta.db, finds what a former daemon left and finishes or undoes it (docs/RECOVERY.md); it
-  // returns when every pod and container has its true state. All arguments must outlive it.
+  // returns when every pod and container has its true state. `config` names the shim's program. All
+  // arguments must outlive it.
   static Result<std::unique_ptr<Runtime>> Open(const config::Config& config, EventLoop& loop,
                                                snapshotter::Snapshotter& snapshotter,
                                                image::ImageStore& images);
