@@ -14,14 +14,6 @@ namespace berth {
 
 namespace {
 
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  out.reserve(strings.size() + 1);
-  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
-
 // posix_spawn's attributes and file actions, freed together.
 class SpawnSetup {
  public:
@@ -41,6 +33,14 @@ class SpawnSetup {
 };
 
 }  // namespace
+
+std::vector<char*> ExecPointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
 
 Child::Child(Child&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
@@ -116,8 +116,8 @@ Result<Child> Spawn(const SpawnOptions& options) {
   posix_spawnattr_setsigdefault(&setup.attributes, &ignored);
   posix_spawnattr_setflags(&setup.attributes, flags);
 
-  auto args = Pointers(options.args);
-  auto env = Pointers(options.env);
+  auto args = ExecPointers(options.args);
+  auto env = ExecPointers(options.env);
   pid_t pid = -1;
   int failed = posix_spawn(&pid, options.path.c_str(), &setup.actions, &setup.attributes,
                            args.data(), env.data());

@@ -60,6 +60,9 @@ struct RunOutput {
 Result<RunOutput> RunProgram(const Context& context, const SpawnOptions& options,
                              std::string_view input, size_t max_output_bytes = 1 << 20);
 
+// What execve(2) wants: pointers into the strings, which must outlive them, and a null at the end.
+std::vector<char*> ExecPointers(const std::vector<std::string>& strings);
+
 // Field 22 of /proc/PID/stat: with the pid it names one process for the whole uptime (proc(5)).
 Result<uint64_t> ProcessStartTime(pid_t pid);
 

@@ -1,7 +1,6 @@
 #include "shim/privileges_in_child.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
@@ -15,7 +14,8 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstdlib>
+
+#include "base/process.h"
 
 namespace berth::shim {
 
@@ -101,13 +101,6 @@ std::string_view FindEnv(const std::vector<std::string>& env, std::string_view n
   return {};
 }
 
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
-
 Error ExecError(const std::string& program, int cause) {
   // A user's mistake, not the node's: so never NotFound, which kubelet would read as "no
   // container".
@@ -152,8 +145,8 @@ Status EnterWorkingDirectoryInChild(const wire::ProcessPlan& plan) {
 Error ExecuteInChild(const wire::ProcessPlan& plan) {
   if (plan.args.empty()) return {Code::kInvalidArgument, "no command"};
   const std::string& program = plan.args[0];
-  std::vector<char*> args = Pointers(plan.args);
-  std::vector<char*> env = Pointers(plan.env);
+  std::vector<char*> args = ExecPointers(plan.args);
+  std::vector<char*> env = ExecPointers(plan.env);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
