@@ -1,5 +1,5 @@
-// Unpacks one compressed layer in a sandboxed berth-unpack process: sha256 of what comes in, inflate,
-// sha256 of what comes out, untar. The daemon only moves bytes into the worker's pipe.
+// Unpacks one compressed layer in a sandboxed berth-unpack process: sha256 of what comes in,
+// inflate, sha256 of what comes out, untar. The daemon only moves bytes into the worker's pipe.
 #pragma once
 
 #include <memory>
@@ -16,25 +16,26 @@ namespace berth::image {
 enum class Compression { kNone, kGzip, kZstd };
 
 struct UnpackRequest {
-  std::string digest;   // of the compressed blob, "sha256:<hex>"
-  std::string diff_id;  // of the uncompressed tar
+  std::string digest;       // of the compressed blob, "sha256:<hex>"
+  std::string diff_id;      // of the uncompressed tar
   int64_t size_bytes = -1;  // of the blob; -1: not known
   Compression compression = Compression::kGzip;
 };
 
-// One unpacking under way. Write() the blob, then Finish(). Destroying it earlier kills the worker and
-// removes what it had written. Not thread-safe.
+// One unpacking under way. Write() the blob, then Finish(). Destroying it earlier kills the worker
+// and removes what it had written. Not thread-safe.
 class LayerUnpack {
  public:
   ~LayerUnpack();
   LayerUnpack(LayerUnpack&&) noexcept;
   LayerUnpack& operator=(LayerUnpack&&) noexcept;
 
-  // Blocks while the worker is busy. A worker that has died or refused the data makes this fail; the
-  // cause is then in Finish().
+  // Blocks while the worker is busy. A worker that has died or refused the data makes this fail;
+  // the cause is then in Finish().
   Status Write(const Context& context, std::string_view bytes);
   // Ends the input, waits for the worker, checks both digests and commits the layer.
-  // DataLoss: a wrong digest, a truncated or a corrupt blob. ResourceExhausted: disk full or a limit.
+  // DataLoss: a wrong digest, a truncated or a corrupt blob. ResourceExhausted: disk full or a
+  // limit.
   Status Finish(const Context& context);
 
  private:

@@ -171,9 +171,9 @@ struct Container {
   int64_t created_at_ns = 0, started_at_ns = 0, finished_at_ns = 0;
   int32_t exit_code = 0;
   std::string reason, message;
-  std::string image_id;   // digest of the image's configuration
-  std::string image_ref;  // a repo digest where there is one, else the id
-  std::string log_path;   // absolute
+  std::string image_id;      // digest of the image's configuration
+  std::string image_ref;     // a repo digest where there is one, else the id
+  std::string log_path;      // absolute
   LinuxResources resources;  // as last updated
   ContainerUser user;
   int stop_signal = 15;
