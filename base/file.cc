@@ -57,6 +57,69 @@ Result<std::string> UnlinkFilesUntilDirectory(int dir) {
   return std::string();
 }
 
+// One directory is open at a time, so that a million nested directories need a million names and
+// not a million descriptors; going back up is checked against the device and inode seen on the way
+// down, because somebody may rename directories meanwhile.
+class TreeRemover {
+ public:
+  Status Remove(int dir, const std::string& name) {
+    RETURN_IF_ERROR(Push(dir, "."));
+    std::string next = name;
+    while (true) {
+      RETURN_IF_ERROR(Descend(path_.size() == 1 ? dir : current_.get(), next));
+      while (true) {
+        ASSIGN_OR_RETURN(next, UnlinkFilesUntilDirectory(current_.get()));
+        if (!next.empty()) break;
+        RETURN_IF_ERROR(Ascend());
+        if (path_.size() == 1) return Ok();
+      }
+    }
+  }
+
+ private:
+  struct Level {
+    std::string name;
+    dev_t device;
+    ino_t inode;
+  };
+
+  Status Push(int fd, const std::string& name) {
+    struct stat info {};
+    // Unlike fstat it also takes AT_FDCWD.
+    if (fstatat(fd, "", &info, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+    path_.push_back({name, info.st_dev, info.st_ino});
+    return Ok();
+  }
+
+  Status Descend(int parent, const std::string& name) {
+    ASSIGN_OR_RETURN(auto child, OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    RETURN_IF_ERROR(Push(child.get(), name));
+    current_ = std::move(child);
+    // The tree's own device is that of its top, which is the second level.
+    if (path_.back().device == path_[1].device) return Ok();
+    return ErrnoError(EBUSY, StrCat(Printable(name), " is a mount"));
+  }
+
+  Status Ascend() {
+    const Level done = std::move(path_.back());
+    path_.pop_back();
+    ASSIGN_OR_RETURN(auto parent, OpenAt(current_.get(), "..", O_RDONLY | O_DIRECTORY));
+    struct stat above {};
+    if (fstat(parent.get(), &above) != 0) return ErrnoError("stat");
+    if (above.st_dev != path_.back().device || above.st_ino != path_.back().inode) {
+      return Error(Code::kAborted, "it was moved while it was being removed");
+    }
+    if (unlinkat(parent.get(), done.name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+      return ErrnoError(StrCat("rmdir ", Printable(done.name)));
+    }
+    current_ = std::move(parent);
+    return Ok();
+  }
+
+  std::vector<Level> path_;  // from the directory that holds the tree down to the current one
+  UniqueFd current_;
+};
+
 }  // namespace
 
 Result<UniqueFd> Open(const std::string& path, int flags, mode_t mode) {
@@ -157,55 +220,9 @@ Status MakeDirAt(int dir, const std::string& name, mode_t mode) {
 Status RemoveTreeAt(int dir, const std::string& name) {
   if (unlinkat(dir, name.c_str(), 0) == 0 || errno == ENOENT) return Ok();
   if (errno != EISDIR) return ErrnoError(StrCat("unlink ", name));
-  struct stat top {};
-  if (fstatat(dir, name.c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0) {
-    return ErrnoError(StrCat("stat ", name));
-  }
-  // One directory is open at a time, so that a million nested directories need a million names and
-  // not a million descriptors; going back up is checked against the device and inode seen on the
-  // way down, because somebody may rename directories meanwhile.
-  struct Level {
-    std::string name;
-    dev_t device;
-    ino_t inode;
-  };
-  std::vector<Level> path;
-  struct stat base {};
-  if (fstatat(dir, ".", &base, 0) != 0) return ErrnoError("stat");
-  UniqueFd current;
-  std::string next = name;
-  int at = dir;
-  while (true) {
-    auto child = OpenAt(at, next, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!child.ok()) return std::move(child).error().Wrap("remove tree");
-    struct stat info {};
-    if (fstat(child->get(), &info) != 0) return ErrnoError("stat");
-    if (info.st_dev != top.st_dev) {
-      return ErrnoError(EBUSY, StrCat("remove tree ", name, ": ", Printable(next), " is a mount"));
-    }
-    path.push_back({next, info.st_dev, info.st_ino});
-    current = std::move(*child);
-    ASSIGN_OR_RETURN(next, UnlinkFilesUntilDirectory(current.get()), "remove tree ", name);
-    while (next.empty()) {
-      Level done = path.back();
-      path.pop_back();
-      ASSIGN_OR_RETURN(auto parent, OpenAt(current.get(), "..", O_RDONLY | O_DIRECTORY));
-      struct stat above {};
-      if (fstat(parent.get(), &above) != 0) return ErrnoError("stat");
-      const dev_t device = path.empty() ? base.st_dev : path.back().device;
-      const ino_t inode = path.empty() ? base.st_ino : path.back().inode;
-      if (above.st_dev != device || above.st_ino != inode) {
-        return Error(Code::kAborted, StrCat("remove tree ", name, ": moved while being removed"));
-      }
-      if (unlinkat(parent.get(), done.name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
-        return ErrnoError(StrCat("rmdir ", Printable(done.name)));
-      }
-      if (path.empty()) return Ok();
-      current = std::move(parent);
-      ASSIGN_OR_RETURN(next, UnlinkFilesUntilDirectory(current.get()), "remove tree ", name);
-    }
-    at = current.get();
-  }
+  TreeRemover remover;
+  RETURN_IF_ERROR(remover.Remove(dir, name), "remove tree ", name);
+  return Ok();
 }
 
 Status ForEachEntry(int dir, const std::function<Status(const std::string& name)>& visit) {

@@ -58,5 +58,10 @@ int Main(int argc, char** argv) {
 }  // namespace berth::cli
 
 int main(int argc, char** argv) {
-  return berth::cli::Main(argc, argv);
+  try {
+    return berth::cli::Main(argc, argv);
+  } catch (const std::exception& e) {  // of the standard library: memory is short
+    fprintf(stderr, "berth: %s\n", e.what());
+    return berth::cli::kExitFailed;
+  }
 }

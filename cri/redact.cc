@@ -2,7 +2,7 @@
 
 namespace berth::cri {
 
-Error Redact(Error error, const image::RegistryAuth& auth) {
+Error Redact(const Error& error, const image::RegistryAuth& auth) {
   // A shorter one would be found in innocent words, and is no secret.
   constexpr size_t kShortestSecret = 4;
   constexpr std::string_view kStars = "***";

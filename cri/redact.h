@@ -8,6 +8,6 @@ namespace berth::cri {
 
 // The error with "***" wherever a secret of `auth` stands in its message: a registry may send back
 // what it was sent.
-Error Redact(Error error, const image::RegistryAuth& auth);
+Error Redact(const Error& error, const image::RegistryAuth& auth);
 
 }  // namespace berth::cri

@@ -83,6 +83,7 @@ long AnonymousKib() {
 
 TEST_F(DaemonTest, TrimmingGivesFreeHeapBack) {
   std::vector<std::string> many;
+  many.reserve(20000);
   for (int i = 0; i < 20000; ++i) many.emplace_back(1000, 'x');
   // The first and the last stay, so that what is free lies between.
   many.erase(many.begin() + 1, many.end() - 1);

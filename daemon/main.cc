@@ -164,5 +164,10 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   berth::daemon::KeepHeapSmall();
-  return berth::daemon::Main(argc, argv);
+  try {
+    return berth::daemon::Main(argc, argv);
+  } catch (const std::exception& e) {  // of the standard library: memory is short
+    fprintf(stderr, "berthd: %s\n", e.what());
+    return 1;
+  }
 }

@@ -30,6 +30,7 @@ TEST(Operation, OneAtATime) {
   int inside = 0;
   int most = 0;
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < 50; ++n) {

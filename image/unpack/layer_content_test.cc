@@ -365,12 +365,11 @@ TEST_F(UnpackerTest, ARealTreeComesOutAsTarMakesIt) {
     SpawnOptions options;
     options.path = "/bin/sh";
     options.env = {"PATH=/bin:/usr/bin", "LC_ALL=C"};
-    options.args = {
-        "sh", "-c",
+    const std::string script =
         "cd \"$1\" && find . -mindepth 1 ! -type d -printf '%p %y %m %U:%G %s %T@ %n %l\\n' "
         "-o -mindepth 1 -type d -printf '%p d %m %U:%G %T@\\n' | sort && "
-        "find . -type f -exec sha256sum {} + | sort | sha256sum",
-        "sh", dir};
+        "find . -type f -exec sha256sum {} + | sort | sha256sum";
+    options.args = {"sh", "-c", script, "sh", dir};
     auto output = RunProgram(Context::WithTimeoutMs(120'000), options, "", 64 << 20);
     return output.ok() ? output->out : output.error().message();
   };

@@ -187,10 +187,10 @@ Status LayerWriter::WriteDirectory(const TarEntry& entry, const Place& place) {
     if (fstatat(place.parent, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError("stat");
     if (S_ISDIR(info.st_mode)) {
       if (fchmodat(place.parent, name, mode, 0) != 0) return ErrnoError("chmod");
-      if (info.st_uid != entry.uid || info.st_gid != entry.gid) {
-        if (fchownat(place.parent, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-          return ErrnoError("chown");
-        }
+      const bool same_owner = info.st_uid == entry.uid && info.st_gid == entry.gid;
+      if (!same_owner &&
+          fchownat(place.parent, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ErrnoError("chown");
       }
       return RecordDirectory(ResolvedPath(place.name), entry);
     }

@@ -80,7 +80,8 @@ class TarBuilder {
     octal(136, 11, static_cast<uint64_t>(item.mtime));
     header[156] = item.type;
     std::strncpy(header + 157, item.link.c_str(), 100);
-    std::memcpy(header + 257, "ustar\00000", 8);
+    constexpr char kMagicAndVersion[8] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
+    std::memcpy(header + 257, kMagicAndVersion, sizeof kMagicAndVersion);
     octal(329, 7, item.major);
     octal(337, 7, item.minor);
     std::memset(header + 148, ' ', 8);

@@ -38,7 +38,7 @@ class Mounts : public E2eTest {
     EXPECT_OK(container);
     if (!container.ok()) return "";
     EXPECT_OK(AwaitExit(*container));
-    const std::string text = LogText(Log(*container));
+    std::string text = LogText(Log(*container));
     EXPECT_OK(Remove(*container));
     return text;
   }

@@ -127,6 +127,7 @@ TEST_F(Pods, SimultaneousRetriesJoin) {
   ASSERT_OK(MakeDirs(config.log_directory(), 0755));
   std::vector<std::string> ids(4);
   std::vector<std::thread> threads;
+  threads.reserve(ids.size());
   for (std::string& id : ids) {
     threads.emplace_back([this, &id, &config] {
       rt::RunPodSandboxRequest request;
