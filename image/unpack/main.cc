@@ -68,6 +68,13 @@ std::optional<Compression> ParseCompression(const char* name) {
 }  // namespace
 }  // namespace berth::image
 
+#if defined(__SANITIZE_THREAD__)
+// NOLINTNEXTLINE(readability-identifier-naming,bugprone-reserved-identifier): the sanitizer's name
+extern "C" const char* __tsan_default_options() {
+  return "report_thread_leaks=0";
+}  // see End()
+#endif
+
 int main(int argc, char** argv) {
   const auto compression = argc == 2 ? berth::image::ParseCompression(argv[1]) : std::nullopt;
   if (!compression) {
