@@ -117,15 +117,22 @@ void AddMounts(const std::string& needle, std::vector<std::string>& found) {
   }
 }
 
-void AddCgroups(const std::string& cgroup, std::vector<std::string>& found) {
+// The cgroup of that name in every hierarchy that has it.
+std::vector<std::filesystem::path> CgroupDirectories(const std::string& cgroup) {
   std::error_code error;
-  std::vector<std::string> roots = {"/sys/fs/cgroup"};
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/fs/cgroup", error)) {
+  std::vector<std::filesystem::path> roots = {"/sys/fs/cgroup"}, found;
+  for (const auto& entry : std::filesystem::directory_iterator(roots[0], error)) {
     if (entry.is_directory() && !entry.is_symlink()) roots.push_back(entry.path());
   }
-  for (const std::string& root : roots) {
-    const std::string top = StrCat(root, "/", cgroup);
-    if (!std::filesystem::exists(top, error)) continue;
+  for (const auto& root : roots) {
+    if (std::filesystem::exists(root / cgroup, error)) found.push_back(root / cgroup);
+  }
+  return found;
+}
+
+void AddCgroups(const std::string& cgroup, std::vector<std::string>& found) {
+  std::error_code error;
+  for (const auto& top : CgroupDirectories(cgroup)) {
     // The parent itself may stay: it is configured, like a slice that an administrator made.
     for (const auto& entry : std::filesystem::directory_iterator(top, error)) {
       if (entry.is_directory()) found.push_back(StrCat("cgroup ", entry.path().string()));
@@ -198,6 +205,8 @@ Node::~Node() {
   // Whatever a failed test has left must not meet the next one.
   (void)RunProgram(Context::WithTimeoutMs(10'000),
                    Program("/bin/umount", {"umount", "-l", "-R", dir_ / "state/pods"}), "");
+  // Empty by now, or what a failed test has left is to be seen.
+  for (const auto& directory : CgroupDirectories(cgroup_)) (void)rmdir(directory.c_str());
 }
 
 Status Node::WriteConfig() {
