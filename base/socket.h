@@ -22,7 +22,7 @@ Result<UniqueFd> AcceptSocket(int listener);
 
 // The most bytes one packet may carry; more goes into a memfd that is passed along.
 inline constexpr size_t kMaxPacketBytes = 64 << 10;
-inline constexpr size_t kMaxPacketFds = 8;
+inline constexpr size_t kMaxPacketFds = 64;
 
 struct Packet {
   std::string bytes;  // empty: the peer has closed

@@ -31,13 +31,16 @@ bool OwnsPidNamespace(const wire::LaunchPlan& plan) {
 
 }  // namespace
 
-Status Container::Launch(UniqueFd rootfs) {
+Status Container::Launch(std::vector<UniqueFd> mounts) {
   {
+    const UniqueFd rootfs = std::move(mounts.front());
+    mounts.erase(mounts.begin());
     ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir_, wire::kPlanName, kMaxPlanBytes));
     ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
     ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
     ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
-    ASSIGN_OR_RETURN(auto process, LaunchInit({plan, rootfs.get(), state_dir_, stdio.child}));
+    ASSIGN_OR_RETURN(auto process,
+                     LaunchInit({plan, rootfs.get(), mounts, state_dir_, stdio.child}));
     state_.pid = process.pid;
     state_.started_at_ns = WallNs();
     auto start_time = ProcessStartTime(process.pid);

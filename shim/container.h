@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -25,8 +26,8 @@ class Container {
   explicit Container(int state_dir) : state_dir_(state_dir) {}
 
   // Reads the plan from the state directory and starts the process. On failure the phase stays
-  // kNew.
-  Status Launch(UniqueFd rootfs);
+  // kNew. `mounts`: the root file system, then the plan's images.
+  Status Launch(std::vector<UniqueFd> mounts);
 
   Phase phase() const { return phase_; }
   pid_t init_pid() const { return state_.pid; }

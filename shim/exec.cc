@@ -68,7 +68,8 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
   ExecProcess exec;
   ASSIGN_OR_RETURN(exec.cgroup, MakeExecCgroup(plan.cgroup.exec_parent, number));
   ASSIGN_OR_RETURN(auto stdio, MakeStdio(request.terminal, /*keep_stdin_open=*/false));
-  auto launched = LaunchExec({process, plan.cgroup, exec.cgroup, init_pidfd, stdio.child});
+  auto launched =
+      LaunchExec({process, plan.cgroup, plan.user_namespace, exec.cgroup, init_pidfd, stdio.child});
   if (!launched.ok()) {
     ForgetExec(exec);
     return std::move(launched).error();

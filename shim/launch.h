@@ -10,6 +10,9 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <vector>
+
 #include "base/fd.h"
 #include "base/result.h"
 #include "shim/stdio.h"
@@ -25,7 +28,8 @@ struct Process {
 // What the container's first process needs beside its plan.
 struct InitInputs {
   const wire::LaunchPlan& plan;
-  int rootfs;     // detached mount
+  int rootfs;                     // detached mount
+  std::vector<UniqueFd>& images;  // detached mounts, one for each of the plan's kImage
   int state_dir;  // the rootfs is attached on it, in the child's mount namespace only
   const ChildStdio& stdio;
 };
@@ -35,6 +39,7 @@ Result<Process> LaunchInit(const InitInputs& inputs);
 struct ExecInputs {
   const wire::ProcessPlan& process;
   const wire::CgroupPlan& cgroup;
+  const wire::UserNamespacePlan& user_namespace;
   const std::string& exec_cgroup;  // made already; empty: none
   int init_pidfd;                  // whose namespaces are joined
   const ChildStdio& stdio;

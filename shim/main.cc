@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "shim/pod_init.h"
+#include "shim/pod_namespaces.h"
 #include "shim/server.h"
 
 namespace berth::shim {
@@ -54,7 +55,11 @@ Status Serve() {
 }  // namespace berth::shim
 
 int main(int argc, char** argv) {
-  if (argc == 2 && strcmp(argv[1], "pod-init") == 0) return berth::shim::RunPodInit();
+  if (argc >= 2 && strcmp(argv[1], "pod-init") == 0) {
+    const bool in_user_namespace = argc == 3 && strcmp(argv[2], "in-user-namespace") == 0;
+    return berth::shim::RunPodInit(in_user_namespace);
+  }
+  if (argc == 2 && strcmp(argv[1], "pod-namespaces") == 0) return berth::shim::RunPodNamespaces();
   berth::Status status = berth::shim::Serve();
   if (status.ok()) return 0;
   (void)berth::WriteAll(2, berth::StrCat("berth-shim: ", status.error().message(), "\n"));

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "shim/user_namespace.h"
 
 namespace berth::shim {
 
@@ -33,8 +34,12 @@ bool DropEverythingInChild() {
   }
   constexpr unsigned kNobody = 65534;
   if (syscall(SYS_setgroups, 0, nullptr) != 0) return false;
-  if (syscall(SYS_setresgid, kNobody, kNobody, kNobody) != 0) return false;
-  if (syscall(SYS_setresuid, kNobody, kNobody, kNobody) != 0) return false;
+  // A small user namespace has no such id (EINVAL); then the capabilities go all the same, below.
+  if (syscall(SYS_setresgid, kNobody, kNobody, kNobody) != 0 && errno != EINVAL) return false;
+  if (syscall(SYS_setresuid, kNobody, kNobody, kNobody) != 0 && errno != EINVAL) return false;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const __user_cap_data_struct none[2] = {};
+  if (syscall(SYS_capset, &header, none) != 0) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
   return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
@@ -57,10 +62,11 @@ bool DropEverythingInChild() {
 
 }  // namespace
 
-int RunPodInit() {
+int RunPodInit(bool in_user_namespace) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
+  if (in_user_namespace && !EnterUserNamespaceInChild(0).ok()) return 1;
   clone_args args{};
   args.flags = CLONE_NEWPID;
   args.exit_signal = SIGCHLD;

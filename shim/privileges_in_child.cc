@@ -75,23 +75,6 @@ Status InstallSeccomp(const std::string& filter) {
   return Ok();
 }
 
-Status SetLimits(const wire::ProcessPlan& plan) {
-  for (const wire::Rlimit& limit : plan.rlimits) {
-    const auto resource = static_cast<__rlimit_resource>(limit.resource);
-    rlimit value{limit.soft, limit.hard};
-    if (prlimit(0, resource, &value, nullptr) == 0) continue;
-    // More than the daemon's own hard limit needs CAP_SYS_RESOURCE; without it that is all there
-    // is.
-    rlimit own{};
-    if (errno == EPERM && getrlimit(resource, &own) == 0) {
-      value = {std::min(value.rlim_cur, own.rlim_max), std::min(value.rlim_max, own.rlim_max)};
-      if (prlimit(0, resource, &value, nullptr) == 0) continue;
-    }
-    return ErrnoError(StrCat("set rlimit ", limit.resource, " to ", limit.soft, ":", limit.hard));
-  }
-  return Ok();
-}
-
 std::string_view FindEnv(const std::vector<std::string>& env, std::string_view name) {
   for (const std::string& entry : env) {
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
@@ -110,8 +93,25 @@ Error ExecError(const std::string& program, int cause) {
 
 }  // namespace
 
+Status SetLimitsInChild(const wire::ProcessPlan& plan) {
+  for (const wire::Rlimit& limit : plan.rlimits) {
+    const auto resource = static_cast<__rlimit_resource>(limit.resource);
+    rlimit value{limit.soft, limit.hard};
+    if (prlimit(0, resource, &value, nullptr) == 0) continue;
+    // More than the daemon's own hard limit needs CAP_SYS_RESOURCE; without it that is all there
+    // is.
+    rlimit own{};
+    if (errno == EPERM && getrlimit(resource, &own) == 0) {
+      value = {std::min(value.rlim_cur, own.rlim_max), std::min(value.rlim_max, own.rlim_max)};
+      if (prlimit(0, resource, &value, nullptr) == 0) continue;
+    }
+    return ErrnoError(StrCat("set rlimit ", limit.resource, " to ", limit.soft, ":", limit.hard));
+  }
+  return Ok();
+}
+
 Status DropPrivilegesInChild(const wire::ProcessPlan& plan) {
-  RETURN_IF_ERROR(SetLimits(plan));
+  RETURN_IF_ERROR(SetLimitsInChild(plan));
   umask(plan.umask);
   // Without no_new_privs only CAP_SYS_ADMIN may install a filter, so it comes first; with it, last,
   // so that the filter need not allow what the steps before it call.

@@ -10,6 +10,10 @@ namespace berth::shim {
 // allowed. The working directory is entered before, with root's rights, and checked to be inside.
 Status DropPrivilegesInChild(const wire::ProcessPlan& plan);
 
+// The limits alone, for who will not have the right to raise them when DropPrivilegesInChild sets
+// them again.
+Status SetLimitsInChild(const wire::ProcessPlan& plan);
+
 // Changes into the plan's directory; an error if it is not one or lies outside of the root
 // (CVE-2024-21626).
 Status EnterWorkingDirectoryInChild(const wire::ProcessPlan& plan);

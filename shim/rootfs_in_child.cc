@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "shim/stdio.h"
+#include "shim/user_namespace.h"
 
 namespace berth::shim {
 
@@ -79,11 +80,34 @@ Result<TargetKind> KindOf(int fd) {
   return S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
 }
 
-Status MountOne(int root, const MountPlan& plan, int bind_source) {
-  if (plan.kind == MountKind::kBind) {
-    ASSIGN_OR_RETURN(TargetKind kind, KindOf(bind_source));
+// The directory or file `path` in a mount that is attached nowhere yet, as a mount of its own.
+// Copying a part takes a place in the mount namespace: for a moment it is on the working directory.
+Result<UniqueFd> SubtreeInChild(int mount, const std::string& path) {
+  if (move_mount(mount, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    return ErrnoError("attach image");
+  }
+  auto part = OpenInRoot(mount, path, O_PATH);
+  Result<UniqueFd> copy = part.ok() ? CloneMount(part->get(), false) : std::move(part);
+  if (umount2(FdPath(mount).c_str(), MNT_DETACH) != 0) return ErrnoError("detach image");
+  return copy;
+}
+
+Status SelectImagePartsInChild(const std::vector<MountPlan>& mounts,
+                               std::vector<UniqueFd>& sources) {
+  for (size_t i = 0; i < mounts.size(); ++i) {
+    if (mounts[i].kind != MountKind::kImage || mounts[i].source.empty()) continue;
+    ASSIGN_OR_RETURN(sources[i], SubtreeInChild(sources[i].get(), mounts[i].source), "mount ",
+                     Printable(mounts[i].destination), ": path ", Printable(mounts[i].source),
+                     " in the image");
+  }
+  return Ok();
+}
+
+Status MountOne(int root, const MountPlan& plan, int source) {
+  if (plan.kind != MountKind::kFilesystem) {
+    ASSIGN_OR_RETURN(TargetKind kind, KindOf(source));
     ASSIGN_OR_RETURN(auto target, EnsureTarget(root, plan.destination, kind));
-    return Attach(bind_source, target.get());
+    return Attach(source, target.get());
   }
   ASSIGN_OR_RETURN(auto made, EnsureTarget(root, plan.destination, TargetKind::kDirectory));
   // A symlink of the image must not move /proc or /sys elsewhere: what looks like the masked one
@@ -94,7 +118,9 @@ Status MountOne(int root, const MountPlan& plan, int bind_source) {
   return Attach(mount.get(), target.get());
 }
 
-Status MakeDevice(int root, const wire::DevicePlan& device) {
+// In a user namespace a device stays its host owner's, as it would with a bind mount: what the mode
+// grants to all is what the container gets, and its root is not the host's.
+Status MakeDevice(int root, const wire::DevicePlan& device, bool in_user_namespace) {
   size_t slash = device.path.rfind('/');
   std::string name = device.path.substr(slash + 1);
   ASSIGN_OR_RETURN(auto parent,
@@ -109,7 +135,7 @@ Status MakeDevice(int root, const wire::DevicePlan& device) {
     const bool same = (info.st_mode & S_IFMT) == (device.mode & S_IFMT) && info.st_rdev == number;
     return same ? Ok() : Status(ErrnoError(EEXIST, "another file is there"));
   }
-  if ((device.uid != 0 || device.gid != 0) &&
+  if ((device.uid != 0 || device.gid != 0 || in_user_namespace) &&
       fchownat(parent.get(), name.c_str(), device.uid, device.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError("chown");
   }
@@ -188,12 +214,6 @@ Status MakeReadonly(int root, const std::vector<std::string>& paths) {
   return Ok();
 }
 
-Status BindConsole(int root, int slave) {
-  ASSIGN_OR_RETURN(auto target, EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");
-  ASSIGN_OR_RETURN(auto copy, CloneMount(slave, false), "console");
-  return Attach(copy.get(), target.get());
-}
-
 Status PivotInto(int root) {
   if (fchdir(root) != 0) return ErrnoError("fchdir");
   // The old root ends up mounted over the new one, and "." is then the old one (pivot_root(2)).
@@ -259,51 +279,107 @@ Result<UniqueFd> EnsureTarget(int root, const std::string& path, TargetKind kind
   return OpenInRoot(root, done.empty() ? "/" : done, O_PATH);
 }
 
-Result<std::vector<UniqueFd>> OpenBindSources(const std::vector<MountPlan>& mounts) {
+namespace {
+
+// The ids that the last call was for, and their namespace: mounts of one container share theirs.
+class MountIds {
+ public:
+  Result<int> NamespaceOf(const MountPlan& plan) {
+    if (!made_.ok() || plan.uids != uids_ || plan.gids != gids_) {
+      ASSIGN_OR_RETURN(made_, MakeUserNamespace(plan.uids, plan.gids));
+      uids_ = plan.uids;
+      gids_ = plan.gids;
+    }
+    return made_.get();
+  }
+
+ private:
+  std::vector<wire::IdRange> uids_, gids_;
+  UniqueFd made_;
+};
+
+Status MapIds(int mount, const MountPlan& plan, MountIds& ids) {
+  if (plan.uids.empty()) return Ok();
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_IDMAP;
+  ASSIGN_OR_RETURN(int user_namespace, ids.NamespaceOf(plan));
+  attributes.userns_fd = static_cast<uint64_t>(user_namespace);
+  if (mount_setattr(mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0) return Ok();
+  const int cause = errno;
+  return ErrnoError(cause, StrCat("map the ids of host path ", Printable(plan.source),
+                                  " (its file system may not support idmapped mounts)"))
+      .WithCode(Code::kFailedPrecondition);
+}
+
+Result<UniqueFd> OpenBindSource(const MountPlan& plan, MountIds& ids) {
+  UniqueFd source(
+      open_tree(AT_FDCWD, plan.source.c_str(),
+                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (plan.recursive ? AT_RECURSIVE : 0U)));
+  if (!source.ok()) return ErrnoError(StrCat("host path ", Printable(plan.source)));
+  RETURN_IF_ERROR(SetAttributes(source.get(), 0, plan.propagation, true));
+  RETURN_IF_ERROR(SetAttributes(source.get(), plan.attributes, 0, plan.recursive_attributes));
+  RETURN_IF_ERROR(MapIds(source.get(), plan, ids));
+  return source;
+}
+
+}  // namespace
+
+Result<std::vector<UniqueFd>> OpenSources(const std::vector<MountPlan>& mounts,
+                                          std::vector<UniqueFd>& images) {
   std::vector<UniqueFd> sources(mounts.size());
+  MountIds ids;
+  size_t next_image = 0;
   for (size_t i = 0; i < mounts.size(); ++i) {
     const MountPlan& plan = mounts[i];
-    if (plan.kind != MountKind::kBind) continue;
-    sources[i].Reset(
-        open_tree(AT_FDCWD, plan.source.c_str(),
-                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (plan.recursive ? AT_RECURSIVE : 0U)));
-    if (!sources[i].ok()) {
-      return ErrnoError(
-          StrCat("mount ", Printable(plan.destination), ": host path ", Printable(plan.source)));
+    if (plan.kind == MountKind::kBind) {
+      ASSIGN_OR_RETURN(sources[i], OpenBindSource(plan, ids), "mount ",
+                       Printable(plan.destination));
+    } else if (plan.kind == MountKind::kImage) {
+      if (next_image == images.size()) {
+        return Error(Code::kInvalidArgument, "launch without the mount of an image");
+      }
+      sources[i] = std::move(images[next_image++]);
+      RETURN_IF_ERROR(SetAttributes(sources[i].get(), plan.attributes, 0, false), "mount ",
+                      Printable(plan.destination));
     }
-    Status status = SetAttributes(sources[i].get(), 0, plan.propagation, true);
-    if (status.ok()) {
-      status = SetAttributes(sources[i].get(), plan.attributes, 0, plan.recursive_attributes);
-    }
-    RETURN_IF_ERROR(status, "mount ", Printable(plan.destination));
   }
   return sources;
+}
+
+Status BindConsoleInChild(int root, int terminal) {
+  ASSIGN_OR_RETURN(auto target, EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");
+  ASSIGN_OR_RETURN(auto copy, CloneMount(terminal, false), "console");
+  return Attach(copy.get(), target.get());
 }
 
 Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs) {
   const LaunchPlan& plan = inputs.plan;
   const int root = inputs.rootfs;
+  const bool in_user_namespace = !plan.user_namespace.path.empty();
   // From here on nothing that is unmounted or mounted here can reach the host.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return ErrnoError("make mounts private");
   }
+  RETURN_IF_ERROR(SelectImagePartsInChild(plan.mounts, inputs.sources));
   // On the working directory: unlike a descriptor that was opened before, it has become the copy in
   // this mount namespace, and only such a place can be mounted on.
   if (move_mount(root, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
     return ErrnoError("attach root file system");
   }
   for (size_t i = 0; i < plan.mounts.size(); ++i) {
-    RETURN_IF_ERROR(MountOne(root, plan.mounts[i], inputs.bind_sources[i].get()), "mount ",
+    RETURN_IF_ERROR(MountOne(root, plan.mounts[i], inputs.sources[i].get()), "mount ",
                     Printable(plan.mounts[i].destination));
   }
   for (const wire::DevicePlan& device : plan.devices) {
-    RETURN_IF_ERROR(MakeDevice(root, device), "device ", Printable(device.path));
+    RETURN_IF_ERROR(MakeDevice(root, device, in_user_namespace), "device ", Printable(device.path));
   }
   RETURN_IF_ERROR(LinkDevices(root));
   UniqueFd terminal;
-  if (plan.process.terminal) {
+  if (plan.process.terminal && in_user_namespace) {
+    RETURN_IF_ERROR(EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");
+  } else if (plan.process.terminal) {
     ASSIGN_OR_RETURN(terminal, OpenTerminalInChild(root, inputs.sync_socket));
-    RETURN_IF_ERROR(BindConsole(root, terminal.get()));
+    RETURN_IF_ERROR(BindConsoleInChild(root, terminal.get()));
   }
   auto cwd = EnsureTarget(root, plan.process.cwd, TargetKind::kDirectory);
   if (!cwd.ok() && cwd.error().sys_errno() != EROFS) {

@@ -11,20 +11,26 @@
 
 namespace berth::shim {
 
-// Opens the source of every bind mount as a detached copy. Runs in the shim, in the host's mount
-// namespace, where the sources' propagation peers are. The result has one entry per mount of the
-// plan, empty for those that are not binds. An error names the host path.
-Result<std::vector<UniqueFd>> OpenBindSources(const std::vector<wire::MountPlan>& mounts);
+// Opens the source of every bind mount as a detached copy, with its attributes, and takes those of
+// `images`, one for each kImage. Runs in the shim, in the host's mount namespace, where the
+// sources' propagation peers are. The result has one entry per mount of the plan, empty for a new
+// file system. An error names the host path.
+Result<std::vector<UniqueFd>> OpenSources(const std::vector<wire::MountPlan>& mounts,
+                                          std::vector<UniqueFd>& images);
 
 struct RootInputs {
   const wire::LaunchPlan& plan;
-  const std::vector<UniqueFd>& bind_sources;
+  std::vector<UniqueFd>& sources;
   int rootfs;       // detached mount; it is attached on the working directory
   int sync_socket;  // for the terminal
 };
-// Mounts everything, makes devices, masks paths, opens the terminal (returned, if the plan has
-// one), creates the working directory where it is missing, and makes it all the root.
+// Mounts everything, makes devices, masks paths, creates the working directory where it is missing,
+// and makes it all the root. Opens the terminal (returned), if the plan has one; in a user
+// namespace the container's process does that itself, and its place is made only.
 Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs);
+
+// Makes the terminal the root's /dev/console.
+Status BindConsoleInChild(int root, int terminal);
 
 // The directory or file `path` inside `root`, created with its parents (directories 0755, a file
 // 0644) where missing; symlinks, dangling ones too, are followed inside the root. Exposed for its

@@ -135,10 +135,10 @@ void Server::Launch(Connection& connection, Packet& packet) {
   if (container_.phase() != Container::Phase::kNew) {
     return Answer(connection, Error(Code::kFailedPrecondition, "launched already"));
   }
-  if (packet.fds.size() != 1) {
+  if (packet.fds.empty()) {
     return Answer(connection, Error(Code::kInvalidArgument, "launch without a root file system"));
   }
-  Status status = container_.Launch(std::move(packet.fds[0]));
+  Status status = container_.Launch(std::move(packet.fds));
   if (!status.ok()) {
     Answer(connection, status);
     done_ = true;

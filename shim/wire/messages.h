@@ -24,12 +24,14 @@ inline constexpr char kExitName[] = "exit";  // an encoded ExitStatus, written o
 
 enum class Type : uint16_t {
   // daemon -> shim
-  kLaunch = 1,     // descriptors: root file system (a detached mount). Answer: kLaunched or kFailed
-  kWatch = 2,      // answer: kState now; kExited later
-  kSignal = 3,     // Signal; answer: kDone or kFailed
-  kReopenLog = 4,  // answer: kDone or kFailed
-  kExec = 5,       // Exec; answer: kExecStarted or kFailed, then kExecExited. A hang-up kills it.
+  kLaunch = 1,       // descriptors, detached mounts: the root file system, then the plan's kImage
+                     // mounts in their order. Answer: kLaunched or kFailed
+  kWatch = 2,        // answer: kState now; kExited later
+  kSignal = 3,       // Signal; answer: kDone or kFailed
+  kReopenLog = 4,    // answer: kDone or kFailed
+  kExec = 5,         // Exec; answer: kExecStarted or kFailed, then kExecExited. A hang-up kills it.
   kAcknowledge = 6,  // the exit is recorded: the shim ends. No answer.
+  kMakeNamespaces = 20,  // MakeNamespaces; answer: kNamespacesMade or kFailed
   // shim -> daemon
   kLaunched = 32,  // State
   kFailed = 33,    // Failure
@@ -38,7 +40,8 @@ enum class Type : uint16_t {
   kDone = 36,
   kExecStarted =
       37,  // State of the exec's process; descriptors: stdout, stderr (or the pty's master)
-  kExecExited = 38,  // ExitStatus
+  kExecExited = 38,      // ExitStatus
+  kNamespacesMade = 52,  // descriptors: user namespace, then net, ipc, uts as far as asked for
 };
 
 struct Header {
@@ -122,17 +125,40 @@ struct ProcessPlan {
   std::vector<Rlimit> rlimits;
   bool no_new_privs = false;
   int32_t oom_score_adj = 0;
-  std::string seccomp;  // array of struct sock_filter; empty: no filter
+  std::string seccomp;                          // array of struct sock_filter; empty: no filter
+  std::string apparmor_profile, selinux_label;  // from the exec on; empty: none
 };
 template <typename C>
 void Fields(C& c, ProcessPlan& p) {
   c(p.args, p.env, p.cwd, p.terminal, p.uid, p.gid, p.umask, p.groups, p.bounding, p.effective,
-    p.permitted, p.inheritable, p.ambient, p.rlimits, p.no_new_privs, p.oom_score_adj, p.seccomp);
+    p.permitted, p.inheritable, p.ambient, p.rlimits, p.no_new_privs, p.oom_score_adj, p.seccomp,
+    p.apparmor_profile, p.selinux_label);
+}
+
+// `count` ids from `inside` on are those from `outside` on of the host.
+struct IdRange {
+  uint32_t inside = 0, outside = 0, count = 0;
+  bool operator==(const IdRange&) const = default;
+};
+template <typename C>
+void Fields(C& c, IdRange& r) {
+  c(r.inside, r.outside, r.count);
+}
+
+// Asked of a helper that is no shim (shim/pod_namespaces.h).
+struct MakeNamespaces {
+  std::vector<IdRange> uids, gids;  // of a new user namespace
+  int32_t flags = 0;                // CLONE_NEW* of those that it is to own
+};
+template <typename C>
+void Fields(C& c, MakeNamespaces& m) {
+  c(m.uids, m.gids, m.flags);
 }
 
 enum class MountKind : uint8_t {
   kFilesystem = 0,  // a new instance of `fstype`
   kBind = 1,        // `source` of the host, with what is mounted below it if `recursive`
+  kImage = 2,       // a mount that came with kLaunch, or `source` in it, a path in its root
 };
 struct MountPlan {
   MountKind kind = MountKind::kFilesystem;
@@ -142,11 +168,13 @@ struct MountPlan {
   bool recursive = false;            // kBind: rbind
   bool recursive_attributes = false;
   uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE or MS_SHARED for a bind, 0 otherwise
+  // kBind: a file of an `inside` id on the disk is `outside`'s in the mount. Both or neither.
+  std::vector<IdRange> uids, gids;
 };
 template <typename C>
 void Fields(C& c, MountPlan& m) {
   c(m.kind, m.source, m.destination, m.fstype, m.options, m.attributes, m.recursive,
-    m.recursive_attributes, m.propagation);
+    m.recursive_attributes, m.propagation, m.uids, m.gids);
 }
 
 struct DevicePlan {
@@ -166,6 +194,16 @@ struct NamespacePlan {
 template <typename C>
 void Fields(C& c, NamespacePlan& n) {
   c(n.flag, n.path);
+}
+
+// The pod's user namespace, whose id 0 is `uid` and `gid` of the host, and so on from there.
+struct UserNamespacePlan {
+  std::string path;  // empty: the host's
+  uint32_t uid = 0, gid = 0;
+};
+template <typename C>
+void Fields(C& c, UserNamespacePlan& u) {
+  c(u.path, u.uid, u.gid);
 }
 
 struct CgroupPlan {  // runtime/cgroup.h CgroupJoin says what each is
@@ -198,11 +236,12 @@ struct LaunchPlan {
   bool keep_stdin_open = false;  // CRI stdin: a pipe that stays open; else /dev/null
   CgroupPlan cgroup;
   LogPlan log;
+  UserNamespacePlan user_namespace;
 };
 template <typename C>
 void Fields(C& c, LaunchPlan& p) {
   c(p.process, p.hostname, p.namespaces, p.mounts, p.devices, p.masked_paths, p.readonly_paths,
-    p.root_readonly, p.keep_stdin_open, p.cgroup, p.log);
+    p.root_readonly, p.keep_stdin_open, p.cgroup, p.log, p.user_namespace);
 }
 
 // A packet: header and body.
