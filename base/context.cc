@@ -1,6 +1,5 @@
 #include "base/context.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -55,6 +54,22 @@ Status Context::Poll(int fd, short events, std::string_view step) const {
     if (n < 0 && errno != EINTR) return ErrnoError("poll");
     if (n > 0 && fds[0].revents != 0) return Ok();
   }
+}
+
+Status Context::Poll(std::vector<pollfd>& fds, int timeout_ms, std::string_view step) const {
+  RETURN_IF_ERROR(Check(step));
+  const size_t own = fds.size();
+  if (cancellation_) fds.push_back({cancellation_->event.get(), POLLIN, 0});
+  int wait = timeout_ms;
+  if (deadline_ns_ != INT64_MAX && (wait < 0 || wait > RemainingMs())) wait = RemainingMs();
+  const int n = poll(fds.data(), fds.size(), wait);
+  const int cause = errno;
+  fds.resize(own);
+  if (n < 0) {
+    if (cause != EINTR) return ErrnoError(cause, "poll");
+    for (pollfd& fd : fds) fd.revents = 0;
+  }
+  return Check(step);
 }
 
 }  // namespace berth

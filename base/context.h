@@ -1,10 +1,13 @@
 // What every blocking call takes: a deadline and a way to be cancelled.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -31,6 +34,9 @@ class Context {
   Status Check(std::string_view step) const;
   // Waits until `events` (poll(2)) are there on the descriptor, the deadline or the cancellation.
   Status Poll(int fd, short events, std::string_view step) const;
+  // Waits until one of several has what it waits for (`revents`), `timeout_ms` have passed (-1: no
+  // limit; then none has it), or for the deadline or the cancellation.
+  Status Poll(std::vector<pollfd>& fds, int timeout_ms, std::string_view step) const;
   // Milliseconds left, 0 if none, at most INT32_MAX.
   int RemainingMs() const;
 

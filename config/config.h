@@ -51,6 +51,14 @@ struct Config {
     int64_t cni_timeout_ms = 30'000;
   } runtime;
 
+  // The HTTP server of exec, attach and port-forward.
+  struct Streaming {
+    std::string address = "127.0.0.1";
+    int port = 0;                             // 0: any that is free
+    std::string tls_cert_file, tls_key_file;  // empty: without TLS
+    int64_t idle_timeout_s = 4 * 3600;
+  } streaming;
+
   int log_level = 0;  // glog's: 0 info, 1 warning, 2 error
 };
 

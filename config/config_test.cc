@@ -163,6 +163,15 @@ TEST_F(ConfigTest, RefusesValuesThatCannotBe) {
               HasSubstr("c.toml:2: runtime.rlimit_nofile_soft: 600000 is above"));
 }
 
+TEST_F(ConfigTest, StreamingNeedsAnAddressThatCanBeToldAndBothPartsOfTls) {
+  EXPECT_THAT(ErrorOf("[streaming]\naddress = 'localhost'"), HasSubstr("not an IP address"));
+  EXPECT_THAT(ErrorOf("[streaming]\naddress = '0.0.0.0'"), HasSubstr("streaming.address"));
+  EXPECT_THAT(ErrorOf("[streaming]\naddress = '0::0'"), HasSubstr("streaming.address"));
+  EXPECT_THAT(ErrorOf("[streaming]\nport = 65536"), HasSubstr("range"));
+  EXPECT_THAT(ErrorOf("[streaming]\ntls_cert_file = '/c'"), HasSubstr("streaming.tls_key_file"));
+  EXPECT_THAT(ErrorOf("[streaming]\nidle_timeout_s = 0"), HasSubstr("range"));
+}
+
 TEST_F(ConfigTest, SetChecksLikeAFile) {
   Config config;
   EXPECT_TRUE(Set(config, "listen", "unix:///a/b.sock").ok());

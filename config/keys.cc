@@ -1,5 +1,8 @@
 #include "config/keys.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "base/strings.h"
 
 namespace berth::config {
@@ -44,6 +47,18 @@ Status CheckImageName(std::string& text) {
   return text.empty() ? Status(Invalid("an image name is empty")) : Ok();
 }
 
+// An address that others can be told.
+Status CheckAddress(std::string& text) {
+  in6_addr address{};
+  const bool v4 = inet_pton(AF_INET, text.c_str(), &address) == 1;
+  const bool v6 = !v4 && inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  if (!v4 && !v6) return Invalid(StrCat("\"", Printable(text), "\" is not an IP address"));
+  if (text == "0.0.0.0" || (v6 && IN6_IS_ADDR_UNSPECIFIED(&address))) {
+    return Invalid(StrCat(text, " is no address that a URL can name: choose one of this machine"));
+  }
+  return Ok();
+}
+
 }  // namespace
 
 std::vector<Key> KeysOf(Config& c) {
@@ -62,6 +77,11 @@ std::vector<Key> KeysOf(Config& c) {
       {"image.max_parallel_layers", &c.image.max_parallel_layers, nullptr, 1, 64},
       {"image.stall_timeout_ms", &c.image.stall_timeout_ms, nullptr, 100, kHour},
       {"image.pinned", &c.image.pinned, CheckImageName},
+      {"streaming.address", &c.streaming.address, CheckAddress},
+      {"streaming.port", &c.streaming.port, nullptr, 0, UINT16_MAX},
+      {"streaming.tls_cert_file", &c.streaming.tls_cert_file, CheckOptionalPath},
+      {"streaming.tls_key_file", &c.streaming.tls_key_file, CheckOptionalPath},
+      {"streaming.idle_timeout_s", &c.streaming.idle_timeout_s, nullptr, 1, 365 * 24 * 3600},
       {"runtime.shim_path", &c.runtime.shim_path, CheckOptionalPath},
       {"runtime.unpack_path", &c.runtime.unpack_path, CheckOptionalPath},
       {"runtime.rlimit_nofile_soft", &c.runtime.rlimit_nofile_soft, nullptr, 64, 1 << 30},
@@ -94,6 +114,12 @@ std::vector<Conflict> FindConflicts(const Config& config) {
     conflicts.push_back({"runtime.rlimit_nofile_soft",
                          StrCat(config.runtime.rlimit_nofile_soft, " is above rlimit_nofile_hard, ",
                                 config.runtime.rlimit_nofile_hard)});
+  }
+  if (config.streaming.tls_cert_file.empty() != config.streaming.tls_key_file.empty()) {
+    const bool no_cert = config.streaming.tls_cert_file.empty();
+    conflicts.push_back(
+        {no_cert ? "streaming.tls_key_file" : "streaming.tls_cert_file",
+         StrCat("needs streaming.", no_cert ? "tls_cert_file" : "tls_key_file", " beside it")});
   }
   if (config.root == config.state) {
     conflicts.push_back({"state", StrCat(config.state,

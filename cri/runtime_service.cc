@@ -5,8 +5,8 @@
 namespace berth::cri {
 
 RuntimeService::RuntimeService(RuntimeServiceOptions options, runtime::Runtime& runtime,
-                               image::ImageStore& images)
-    : options_(std::move(options)), runtime_(runtime), images_(images) {}
+                               image::ImageStore& images, stream::Server& streams)
+    : options_(std::move(options)), runtime_(runtime), images_(images), streams_(streams) {}
 
 Context RuntimeService::Bounded(const grpc::ServerContext& call) const {
   auto deadline = call.deadline();

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "cri/pb.h"
 #include "cri/proto/api.grpc.pb.h"
+#include "cri/stream/server.h"
 #include "image/image_store.h"
 #include "runtime/runtime.h"
 
@@ -21,11 +22,11 @@ struct RuntimeServiceOptions {
   Context lifetime = Context::Background();
 };
 
-// Thread-safe: gRPC calls it from many threads. The runtime and the store must outlive it.
+// Thread-safe: gRPC calls it from many threads. What it is made of must outlive it.
 class RuntimeService final : public pb::RuntimeService::Service {
  public:
   RuntimeService(RuntimeServiceOptions options, runtime::Runtime& runtime,
-                 image::ImageStore& images);
+                 image::ImageStore& images, stream::Server& streams);
 
   // status_rpcs.cc
   grpc::Status Version(grpc::ServerContext* call, const pb::VersionRequest* request,
@@ -72,6 +73,13 @@ class RuntimeService final : public pb::RuntimeService::Service {
   // exec_rpcs.cc
   grpc::Status ExecSync(grpc::ServerContext* call, const pb::ExecSyncRequest* request,
                         pb::ExecSyncResponse* response) override;
+  // A URL of the streaming server with a token: cri/stream/server.h.
+  grpc::Status Exec(grpc::ServerContext* call, const pb::ExecRequest* request,
+                    pb::ExecResponse* response) override;
+  grpc::Status Attach(grpc::ServerContext* call, const pb::AttachRequest* request,
+                      pb::AttachResponse* response) override;
+  grpc::Status PortForward(grpc::ServerContext* call, const pb::PortForwardRequest* request,
+                           pb::PortForwardResponse* response) override;
 
   // stats_rpcs.cc
   grpc::Status ContainerStats(grpc::ServerContext* call, const pb::ContainerStatsRequest* request,
@@ -89,6 +97,7 @@ class RuntimeService final : public pb::RuntimeService::Service {
   const RuntimeServiceOptions options_;
   runtime::Runtime& runtime_;
   image::ImageStore& images_;
+  stream::Server& streams_;
 };
 
 }  // namespace berth::cri

@@ -9,6 +9,8 @@
 #include "cri/image_service.h"
 #include "cri/runtime_service.h"
 #include "cri/server.h"
+#include "cri/stream/server.h"
+#include "cri/stream_calls.h"
 #include "daemon/instance_lock.h"
 #include "snapshotter/overlay.h"
 
@@ -49,6 +51,16 @@ image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
   return options;
 }
 
+cri::stream::ServerOptions StreamOptionsOf(const config::Config::Streaming& config) {
+  cri::stream::ServerOptions options;
+  options.address = config.address;
+  options.port = static_cast<uint16_t>(config.port);
+  options.tls_cert_file = config.tls_cert_file;
+  options.tls_key_file = config.tls_key_file;
+  options.idle_timeout_ms = config.idle_timeout_s * 1000;
+  return options;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(config::Config config) {
@@ -86,8 +98,11 @@ Status Daemon::OpenImages() {
 }
 
 Status Daemon::Serve() {
+  ASSIGN_OR_RETURN(streams_, cri::stream::Server::Start(StreamOptionsOf(config_.streaming),
+                                                        cri::StreamCallsOf(*runtime_)));
   runtime_service_ = std::make_unique<cri::RuntimeService>(
-      cri::RuntimeServiceOptions{BERTH_VERSION, config_, lifetime_}, *runtime_, *images_);
+      cri::RuntimeServiceOptions{BERTH_VERSION, config_, lifetime_}, *runtime_, *images_,
+      *streams_);
   image_service_ = std::make_unique<cri::ImageService>(
       cri::ImageServiceOptions{config_.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
   ASSIGN_OR_RETURN(server_, cri::Server::Start({config_.listen, config_.socket_gid},
@@ -103,6 +118,7 @@ void Daemon::Stop() {
   lifetime_.Cancel();
   if (server_) server_->Stop(kStopGraceMs);
   server_.reset();
+  streams_.reset();
   image_service_.reset();
   runtime_service_.reset();
   runtime_.reset();

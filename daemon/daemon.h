@@ -19,6 +19,9 @@ class ImageService;
 class RuntimeService;
 class Server;
 }  // namespace berth::cri
+namespace berth::cri::stream {
+class Server;
+}  // namespace berth::cri::stream
 
 namespace berth::daemon {
 
@@ -53,6 +56,7 @@ class Daemon {
   std::unique_ptr<image::LayerUnpacker> unpacker_;
   std::unique_ptr<image::Puller> puller_;
   std::unique_ptr<runtime::Runtime> runtime_;
+  std::unique_ptr<cri::stream::Server> streams_;
   std::unique_ptr<cri::RuntimeService> runtime_service_;
   std::unique_ptr<cri::ImageService> image_service_;
   std::unique_ptr<cri::Server> server_;

@@ -1,10 +1,9 @@
 #include "image/registry_auth.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <optional>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "image/digest.h"
@@ -35,28 +34,6 @@ bool IsVisible(std::string_view text) {
 bool IsTokenChar(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-std::string Base64(std::string_view text) {
-  std::string out((text.size() + 2) / 3 * 4 + 1, '\0');
-  int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                          reinterpret_cast<const unsigned char*>(text.data()),
-                          static_cast<int>(text.size()));
-  out.resize(static_cast<size_t>(n));
-  return out;
-}
-
-std::optional<std::string> FromBase64(std::string_view text) {
-  if (text.empty() || text.size() % 4 != 0 || text.size() > kMaxTokenBytes) return std::nullopt;
-  std::string out(text.size() / 4 * 3, '\0');
-  int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                          reinterpret_cast<const unsigned char*>(text.data()),
-                          static_cast<int>(text.size()));
-  if (n < 0) return std::nullopt;
-  // EVP_DecodeBlock counts the padding as bytes.
-  size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  out.resize(static_cast<size_t>(n) - padding);
-  return out;
 }
 
 std::string UrlEncode(std::string_view text) {
@@ -173,7 +150,7 @@ std::string ParamOf(const Challenge& challenge, const std::string& name) {
 }
 
 std::string BasicHeader(const Credentials& credentials) {
-  return StrCat("Basic ", Base64(StrCat(credentials.username, ":", credentials.password)));
+  return StrCat("Basic ", ToBase64(StrCat(credentials.username, ":", credentials.password)));
 }
 
 // The realm may be asked with credentials only over TLS, unless the registry has none of it itself
@@ -222,7 +199,7 @@ Result<Credentials> CredentialsFor(const RegistryAuth& auth, std::string_view do
   }
   Credentials out{auth.username, auth.password, auth.identity_token, auth.registry_token};
   if (!auth.auth.empty() && out.username.empty()) {
-    auto plain = FromBase64(auth.auth);
+    auto plain = auth.auth.size() > kMaxTokenBytes ? std::nullopt : FromBase64(auth.auth);
     size_t colon = plain.has_value() ? plain->find(':') : std::string::npos;
     if (colon == std::string::npos) {
       return Error(Code::kInvalidArgument, "credentials: auth is not base64 of username:password");

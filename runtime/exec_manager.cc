@@ -1,8 +1,10 @@
 #include "runtime/exec_manager.h"
 
+#include <fcntl.h>
 #include <poll.h>
 
 #include <array>
+#include <optional>
 
 #include "runtime/core.h"
 
@@ -50,43 +52,150 @@ Status Collect(const Context& context, std::array<Collector, 2>& streams, int un
   return Ok();
 }
 
+// What a shell answers for a command that it cannot execute; nothing for any other failure. The
+// shim's child says InvalidArgument with the errno of its execve(2).
+std::optional<int32_t> ShellExitCode(const Error& error) {
+  if (error.code() != Code::kInvalidArgument) return std::nullopt;
+  switch (error.sys_errno()) {
+    case ENOENT:
+      return 127;
+    case EACCES:
+    case EPERM:
+    case ENOEXEC:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ETXTBSY:
+      return 126;
+    default:
+      return std::nullopt;
+  }
+}
+
+Status CheckCommand(const std::vector<std::string>& command) {
+  if (command.empty()) return Error(Code::kInvalidArgument, "cmd: missing");
+  size_t bytes = 0;
+  for (const std::string& arg : command) bytes += arg.size() + 16;
+  // It travels in one packet.
+  if (bytes > (60 << 10)) return Error(Code::kInvalidArgument, "cmd: longer than 60 KiB");
+  return Ok();
+}
+
+Status DoNotBlock(const UniqueFd& fd) {
+  if (!fd.ok()) return Ok();
+  const int flags = fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) return ErrnoError("fcntl");
+  return Ok();
+}
+
+Status DoNotBlock(const ProcessStreams& streams) {
+  RETURN_IF_ERROR(DoNotBlock(streams.in));
+  RETURN_IF_ERROR(DoNotBlock(streams.out));
+  return DoNotBlock(streams.err);
+}
+
 }  // namespace
 
 ExecManager::ExecManager(Core& core) : core_(core) {}
+
+Result<std::string> ExecManager::RunningContainer(const std::string& id) const {
+  ASSIGN_OR_RETURN(auto entry, core_.FindContainer(id));
+  const auto [full_id, running] = entry->With([](const ContainerRecord& record) {
+    return std::pair(record.container.id, record.phase == ContainerPhase::kRunning);
+  });
+  if (!running) {
+    return Error(Code::kFailedPrecondition, StrCat("container ", full_id, " is not running"));
+  }
+  return full_id;
+}
+
+Result<ProcessStreams> ExecManager::Start(const Context& context, const std::string& container_id,
+                                          const ExecOptions& options) {
+  RETURN_IF_ERROR(CheckCommand(options.command));
+  ASSIGN_OR_RETURN(const std::string id, RunningContainer(container_id));
+  ProcessStreams streams;
+  ASSIGN_OR_RETURN(auto shim, core_.ConnectShim(id));
+  shim::wire::Exec request;
+  request.args = options.command;
+  request.terminal = options.terminal;
+  request.in = options.in && !options.terminal;
+  auto exec = shim.StartExec(context, request);
+  if (!exec.ok()) {
+    const auto exit_code = ShellExitCode(exec.error());
+    if (!exit_code) return std::move(exec).error();
+    streams.failure = exec.error().message() + "\n";
+    streams.failure_exit_code = *exit_code;
+    return streams;
+  }
+  const size_t expected = options.terminal ? 1 : request.in ? 3 : 2;
+  if (exec->streams.size() != expected) {
+    return Error(Code::kInternal, "the shim sent other streams than were asked for");
+  }
+  streams.out = std::move(exec->streams[0]);
+  if (options.terminal) {
+    ASSIGN_OR_RETURN(streams.terminal, Duplicate(streams.out.get()));
+  }
+  if (options.terminal && options.in) {
+    ASSIGN_OR_RETURN(streams.in, Duplicate(streams.out.get()));
+  }
+  if (!options.terminal) streams.err = std::move(exec->streams[1]);
+  if (request.in) streams.in = std::move(exec->streams[2]);
+  streams.shim = std::make_shared<ShimClient>(std::move(shim));
+  RETURN_IF_ERROR(DoNotBlock(streams));
+  return streams;
+}
 
 Result<ExecResult> ExecManager::ExecSync(const Context& context, const std::string& container_id,
                                          const std::vector<std::string>& command,
                                          int64_t timeout_s) {
   const std::string what = StrCat("exec in container ", Printable(container_id));
-  if (command.empty()) return Error(Code::kInvalidArgument, StrCat(what, ": cmd is empty"));
   if (timeout_s < 0) return Error(Code::kInvalidArgument, StrCat(what, ": timeout is negative"));
-  ASSIGN_OR_RETURN(auto entry, core_.FindContainer(container_id), what);
-  const auto [id, running] = entry->With([](const ContainerRecord& record) {
-    return std::pair(record.container.id, record.phase == ContainerPhase::kRunning);
-  });
-  if (!running) return Error(Code::kFailedPrecondition, StrCat(what, ": it is not running"));
-  size_t bytes = 0;
-  for (const std::string& arg : command) bytes += arg.size() + 16;
-  if (bytes > (60 << 10))
-    return Error(Code::kInvalidArgument, StrCat(what, ": cmd is longer than 60 KiB"));
-
   const Context limited = timeout_s > 0 ? context.Timeout(timeout_s * 1000) : context;
-  ASSIGN_OR_RETURN(auto shim, core_.ConnectShim(id), what);
-  shim::wire::Exec request;
-  request.args = command;
-  ASSIGN_OR_RETURN(auto exec, shim.StartExec(limited, request), what);
-  if (exec.streams.size() != 2) return Error(Code::kInternal, StrCat(what, ": no output streams"));
-
+  ASSIGN_OR_RETURN(auto exec, Start(limited, container_id, {.command = command}), what);
   ExecResult result;
-  std::array<Collector, 2> streams = {Collector(std::move(exec.streams[0]), result.out),
-                                      Collector(std::move(exec.streams[1]), result.err)};
+  if (exec.failure_exit_code != 0) {
+    result.err = std::move(exec.failure);
+    result.exit_code = exec.failure_exit_code;
+    return result;
+  }
+  std::array<Collector, 2> streams = {Collector(std::move(exec.out), result.out),
+                                      Collector(std::move(exec.err), result.err)};
   // On the deadline the connection closes on return, and the shim kills the process and its
   // children.
-  RETURN_IF_ERROR(Collect(limited, streams, shim.fd()), what);
-  ASSIGN_OR_RETURN(auto exit, shim.ExecExit(limited), what);
+  RETURN_IF_ERROR(Collect(limited, streams, exec.shim->fd()), what);
+  ASSIGN_OR_RETURN(auto exit, exec.shim->ExecExit(limited), what);
   (void)Collect(limited.Timeout(kDrainMs), streams, /*until=*/-1);
   result.exit_code = exit.exit_code;
   return result;
+}
+
+Result<ProcessStreams> ExecManager::Attach(const Context& context, const std::string& container_id,
+                                           const AttachOptions& options) {
+  ASSIGN_OR_RETURN(const std::string id, RunningContainer(container_id));
+  ASSIGN_OR_RETURN(auto entry, core_.FindContainer(id));
+  shim::wire::Attach request;
+  request.out = options.out;
+  request.err = options.err;
+  entry->With([&](const ContainerRecord& record) {
+    request.in = options.in && record.container.config.stdin;
+    request.stdin_once = record.container.config.stdin_once;
+  });
+  ASSIGN_OR_RETURN(auto shim, core_.ConnectShim(id));
+  ASSIGN_OR_RETURN(auto attachment, shim.Attach(context, request));
+  ProcessStreams streams;
+  if (!attachment.terminal) {
+    streams.in = std::move(attachment.in);
+  } else {
+    streams.terminal = std::move(attachment.in);
+    if (request.in) {
+      ASSIGN_OR_RETURN(streams.in, Duplicate(streams.terminal.get()));
+    }
+  }
+  streams.out = std::move(attachment.out);
+  streams.err = std::move(attachment.err);
+  streams.shim = std::make_shared<ShimClient>(std::move(shim));
+  RETURN_IF_ERROR(DoNotBlock(streams));
+  return streams;
 }
 
 }  // namespace berth::runtime

@@ -102,6 +102,32 @@ Result<wire::ExitStatus> ShimClient::ExecExit(const Context& context) {
   return Call<wire::ExitStatus>(context, "", wire::Type::kExecExited);
 }
 
+Result<ShimClient::Attachment> ShimClient::Attach(const Context& context,
+                                                  const wire::Attach& request) {
+  std::vector<UniqueFd> fds;
+  ASSIGN_OR_RETURN(auto attached,
+                   Call<wire::Attached>(context, wire::Pack(wire::Type::kAttach, request),
+                                        wire::Type::kAttached, &fds));
+  Attachment attachment;
+  attachment.terminal = attached.terminal;
+  size_t next = 0;
+  auto take = [&](bool there, UniqueFd& fd) {
+    if (there && next < fds.size()) fd = std::move(fds[next++]);
+  };
+  take(attached.in, attachment.in);
+  take(attached.out, attachment.out);
+  take(attached.err, attachment.err);
+  return attachment;
+}
+
+Result<wire::AttachEnded> ShimClient::AttachEnd(const Context& context) {
+  return Call<wire::AttachEnded>(context, "", wire::Type::kAttachEnded);
+}
+
+Status ShimClient::InputEnded() {
+  return SendPacket(socket_.get(), wire::Pack(wire::Type::kInputEnded));
+}
+
 Status ShimClient::Acknowledge() {
   return SendPacket(socket_.get(), wire::Pack(wire::Type::kAcknowledge));
 }

@@ -27,12 +27,25 @@ class ShimClient {
 
   struct Exec {
     int32_t pid = 0;
-    std::vector<UniqueFd> streams;  // stdout and stderr, or the terminal alone
+    // stdout, stderr and, if asked for, stdin; or the terminal alone
+    std::vector<UniqueFd> streams;
   };
   // Closing the connection while it runs kills it with its children.
   Result<Exec> StartExec(const Context& context, const shim::wire::Exec& request);
   // The next message, which must be the exec's exit.
   Result<shim::wire::ExitStatus> ExecExit(const Context& context);
+
+  // With a terminal `in` is its master, asked for or not. Parts that were not asked for or are not
+  // there stay empty. Closing the connection lets go.
+  struct Attachment {
+    UniqueFd in, out, err;
+    bool terminal = false;
+  };
+  Result<Attachment> Attach(const Context& context, const shim::wire::Attach& request);
+  // The next message, which must be the end of what was attached to.
+  Result<shim::wire::AttachEnded> AttachEnd(const Context& context);
+  // The attached client writes nothing more.
+  Status InputEnded();
 
   // The exit is on record: the shim may end.
   Status Acknowledge();

@@ -48,6 +48,7 @@ Status Container::Launch(std::vector<UniqueFd> mounts) {
     init_pidfd_.Reset(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
     log_ = std::move(log);
     stdin_ = std::move(stdio.parent.in);
+    terminal_ = plan.process.terminal;
     streams_[0].fd =
         plan.process.terminal ? std::move(process.terminal) : std::move(stdio.parent.out);
     streams_[1].fd = std::move(stdio.parent.err);
@@ -67,6 +68,7 @@ void Container::ReadOutput(int fd) {
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
     if (n > 0) {
       log_->Write(output.log, {buffer, static_cast<size_t>(n)});
+      attachments_.Write(&output == &streams_[1], {buffer, static_cast<size_t>(n)});
       return;
     }
     // The end; a terminal without processes answers EIO.
@@ -117,6 +119,14 @@ bool Container::OutOfMemoryKilled() const {
     if (line.starts_with(kKey)) return line.substr(kKey.size()) != "0";
   }
   return false;
+}
+
+Status Container::Attach(int socket, const wire::Attach& wanted) {
+  if (phase_ != Phase::kRunning) {
+    return Error(Code::kFailedPrecondition, "container is not running");
+  }
+  const int in = terminal_ ? streams_[0].fd.get() : wanted.in ? stdin_.get() : -1;
+  return attachments_.Add(socket, wanted, in, terminal_);
 }
 
 Status Container::ReopenLog() {

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "shim/attach.h"
 #include "shim/cri_log.h"
 #include "shim/wire/messages.h"
 
@@ -48,6 +49,12 @@ class Container {
   // Moves from kDraining to kExited when it is time, and writes the exit record. True if it did.
   bool FinishIfDrained();
 
+  // Gives a client copies of the output and, if wanted and there, the stdin (Attachments::Add).
+  Status Attach(int socket, const wire::Attach& wanted);
+  Attachments& attachments() { return attachments_; }
+  // Nobody will write to its stdin any more; with a terminal there is no such thing.
+  void EndInput() { stdin_.Reset(); }
+
   Status ReopenLog();
   Status Signal(int number);
 
@@ -66,6 +73,8 @@ class Container {
   Output streams_[2] = {{UniqueFd(), CriLog::Stream("stdout")},
                         {UniqueFd(), CriLog::Stream("stderr")}};
   std::optional<CriLog> log_;
+  Attachments attachments_;
+  bool terminal_ = false;
   int64_t drain_deadline_ns_ = 0;
   std::string oom_file_;
   std::string kill_directory_;  // empty if the kernel kills the others with the PID namespace

@@ -67,7 +67,7 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
 
   ExecProcess exec;
   ASSIGN_OR_RETURN(exec.cgroup, MakeExecCgroup(plan.cgroup.exec_parent, number));
-  ASSIGN_OR_RETURN(auto stdio, MakeStdio(request.terminal, /*keep_stdin_open=*/false));
+  ASSIGN_OR_RETURN(auto stdio, MakeStdio(request.terminal, request.in));
   auto launched =
       LaunchExec({process, plan.cgroup, plan.user_namespace, exec.cgroup, init_pidfd, stdio.child});
   if (!launched.ok()) {
@@ -80,6 +80,7 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
   } else {
     exec.streams.push_back(std::move(stdio.parent.out));
     exec.streams.push_back(std::move(stdio.parent.err));
+    if (request.in) exec.streams.push_back(std::move(stdio.parent.in));
   }
   return exec;
 }

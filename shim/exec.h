@@ -1,4 +1,4 @@
-// Processes that are run in the container beside its first one (ExecSync, later exec).
+// Processes that are run in the container beside its first one (ExecSync, Exec).
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +16,8 @@ namespace berth::shim {
 struct ExecProcess {
   pid_t pid = -1;
   std::string cgroup;  // its own, so that it can be killed with all its children; may be empty
-  // What the daemon gets: the pipes' read ends, or the terminal's master alone.
+  // What the daemon gets: the ends of the pipes of stdout, stderr and, if asked for, stdin; or the
+  // terminal's master alone.
   std::vector<UniqueFd> streams;
 };
 

@@ -130,8 +130,9 @@ Status DropPrivilegesInChild(const wire::ProcessPlan& plan) {
 
 Status EnterWorkingDirectoryInChild(const wire::ProcessPlan& plan) {
   if (chdir(plan.cwd.c_str()) != 0) {
-    return ErrnoError(StrCat("working directory \"", Printable(plan.cwd), "\""))
-        .WithCode(Code::kInvalidArgument);
+    // Without the errno: this code with one stands for a failed execve(2).
+    return Error(Code::kInvalidArgument,
+                 ErrnoError(StrCat("working directory \"", Printable(plan.cwd), "\"")).message());
   }
   char path[PATH_MAX];
   // getcwd answers "(unreachable)/..." for a directory outside of the root.

@@ -123,6 +123,10 @@ void Server::Handle(Connection& connection, const wire::Unpacked& message, Packe
       return Answer(connection, container_.ReopenLog());
     case wire::Type::kExec:
       return Exec(connection, message.body);
+    case wire::Type::kAttach:
+      return Attach(connection, message.body);
+    case wire::Type::kInputEnded:
+      return EndInput(connection);
     case wire::Type::kAcknowledge:
       done_ = container_.phase() == Container::Phase::kExited;
       return;
@@ -173,8 +177,26 @@ void Server::Exec(Connection& connection, std::string_view body) {
   malloc_trim(0);
 }
 
+void Server::Attach(Connection& connection, std::string_view body) {
+  auto request = wire::Decode<wire::Attach>(body);
+  if (!request.ok()) return Answer(connection, std::move(request).error());
+  if (connection.attached) {
+    return Answer(connection, Error(Code::kFailedPrecondition, "attached already"));
+  }
+  Status status = container_.Attach(connection.socket.get(), *request);
+  if (!status.ok()) return Answer(connection, status);
+  connection.attached = true;
+  connection.ends_input = request->in && request->stdin_once;
+}
+
+void Server::EndInput(Connection& connection) {
+  if (std::exchange(connection.ends_input, false)) container_.EndInput();
+}
+
 void Server::Close(Connection& connection) {
   connection.closing = true;
+  if (connection.attached) container_.attachments().Remove(connection.socket.get());
+  EndInput(connection);
   auto exec = execs_.find(connection.exec);
   // Nobody waits for it any more: the caller gave up or its time is over.
   if (exec != execs_.end()) KillExec(exec->second);
@@ -191,6 +213,7 @@ void Server::Answer(Connection& connection, const Status& status) {
 }
 
 void Server::PublishExit() {
+  container_.attachments().EndAll();
   for (const Connection& connection : connections_) {
     if (connection.watching)
       Send(connection.socket.get(), wire::Type::kExited, container_.state().exit);

@@ -27,6 +27,8 @@ class Server {
     bool watching = false;
     bool closing = false;
     int exec = 0;  // the number of its exec; 0: none
+    bool attached = false;
+    bool ends_input = false;  // the container's stdin ends with this one's
   };
 
   void WaitOnce();
@@ -37,6 +39,8 @@ class Server {
   void Launch(Connection& connection, Packet& packet);
   void Watch(Connection& connection);
   void Exec(Connection& connection, std::string_view body);
+  void Attach(Connection& connection, std::string_view body);
+  void EndInput(Connection& connection);
   void Close(Connection& connection);
   void Answer(Connection& connection, const Status& status);
   void PublishExit();

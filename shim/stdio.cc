@@ -11,10 +11,10 @@
 
 namespace berth::shim {
 
-Result<StdioPair> MakeStdio(bool terminal, bool keep_stdin_open) {
+Result<StdioPair> MakeStdio(bool terminal, bool stdin_pipe) {
   StdioPair pair;
   if (terminal) return pair;
-  if (keep_stdin_open) {
+  if (stdin_pipe) {
     ASSIGN_OR_RETURN(auto in, MakePipe());
     pair.child.in = std::move(in.read);
     pair.parent.in = std::move(in.write);

@@ -12,7 +12,7 @@ namespace berth::shim {
 struct ChildStdio {
   UniqueFd in, out, err;
 };
-// Ours. `in` is empty unless the container's stdin stays open.
+// Ours. `in` is empty unless there is a pipe for stdin.
 struct ParentStdio {
   UniqueFd in, out, err;
 };
@@ -21,7 +21,7 @@ struct StdioPair {
   ParentStdio parent;
 };
 
-Result<StdioPair> MakeStdio(bool terminal, bool keep_stdin_open);
+Result<StdioPair> MakeStdio(bool terminal, bool stdin_pipe);
 
 // Makes the descriptors 0, 1, 2 and starts a session with the terminal as its controlling one, if
 // there is one (`terminal` >= 0: the pty's slave).

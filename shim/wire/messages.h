@@ -31,6 +31,8 @@ enum class Type : uint16_t {
   kReopenLog = 4,    // answer: kDone or kFailed
   kExec = 5,         // Exec; answer: kExecStarted or kFailed, then kExecExited. A hang-up kills it.
   kAcknowledge = 6,  // the exit is recorded: the shim ends. No answer.
+  kAttach = 7,  // Attach; answer: kAttached or kFailed, then kAttachEnded. A hang-up lets go of it.
+  kInputEnded = 8,       // the attached client writes nothing more. No answer.
   kMakeNamespaces = 20,  // MakeNamespaces; answer: kNamespacesMade or kFailed
   // shim -> daemon
   kLaunched = 32,  // State
@@ -38,9 +40,12 @@ enum class Type : uint16_t {
   kState = 34,     // State
   kExited = 35,    // ExitStatus
   kDone = 36,
-  kExecStarted =
-      37,  // State of the exec's process; descriptors: stdout, stderr (or the pty's master)
+  // State of the exec's process; descriptors: stdout, stderr and, if asked for, stdin; or the
+  // terminal's master alone.
+  kExecStarted = 37,
   kExecExited = 38,      // ExitStatus
+  kAttached = 39,        // Attached, which says what descriptors come with it
+  kAttachEnded = 40,     // AttachEnded
   kNamespacesMade = 52,  // descriptors: user namespace, then net, ipc, uts as far as asked for
 };
 
@@ -98,10 +103,40 @@ struct Exec {
   std::vector<std::string> args;
   std::vector<std::string> env;  // beyond the container's own
   bool terminal = false;
+  bool in = false;  // a pipe for stdin; else /dev/null
 };
 template <typename C>
 void Fields(C& c, Exec& e) {
-  c(e.args, e.env, e.terminal);
+  c(e.args, e.env, e.terminal, e.in);
+}
+
+struct Attach {
+  bool in = false, out = false, err = false;  // what is wanted
+  bool stdin_once = false;                    // the container's stdin ends with this client's
+};
+template <typename C>
+void Fields(C& c, Attach& a) {
+  c(a.in, a.out, a.err, a.stdin_once);
+}
+
+// Which descriptors there are, in this order.
+struct Attached {
+  // The container's stdin; of a terminal its master, wanted or not, since it has the size.
+  bool in = false;
+  bool out = false, err = false;  // pipes with a copy of the output
+  bool terminal = false;          // then there is no `err`
+};
+template <typename C>
+void Fields(C& c, Attached& a) {
+  c(a.in, a.out, a.err, a.terminal);
+}
+
+struct AttachEnded {
+  bool too_slow = false;  // else the container has ended
+};
+template <typename C>
+void Fields(C& c, AttachEnded& a) {
+  c(a.too_slow);
 }
 
 struct Rlimit {

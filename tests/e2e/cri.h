@@ -31,6 +31,9 @@ namespace rt = ::runtime::v1;
   X(runtime, UpdateContainerResources) \
   X(runtime, ReopenContainerLog)       \
   X(runtime, ExecSync)                 \
+  X(runtime, Exec)                     \
+  X(runtime, Attach)                   \
+  X(runtime, PortForward)              \
   X(runtime, ContainerStats)           \
   X(runtime, ListContainerStats)       \
   X(runtime, CheckpointContainer)      \

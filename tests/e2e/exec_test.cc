@@ -74,11 +74,14 @@ TEST_F(ExecSync, AChildInTheBackgroundDoesNotHoldTheAnswerUp) {
   EXPECT_LT(MonotonicNs() - started, int64_t{15} * 1'000'000'000);
 }
 
-TEST_F(ExecSync, MissingProgramNamesIt) {
-  auto result = Exec(container_, {"no-such-program"});
-  ASSERT_FALSE(result.ok());
-  EXPECT_NE(result.error().message().find("no-such-program"), std::string::npos)
-      << result.error().message();
+TEST_F(ExecSync, MissingAndUnexecutableCommandsAre127And126) {
+  auto missing = Exec(container_, {"no-such-program"});
+  ASSERT_OK(missing);
+  EXPECT_EQ(missing->exit_code(), 127);
+  EXPECT_NE(missing->stderr().find("no-such-program"), std::string::npos) << missing->stderr();
+  auto data = Exec(container_, {"/etc/passwd"});
+  ASSERT_OK(data);
+  EXPECT_EQ(data->exit_code(), 126);
 }
 
 TEST_F(ExecSync, OnlyWhereSomethingRuns) {

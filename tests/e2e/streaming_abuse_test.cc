@@ -1,0 +1,184 @@
+// The streaming server against clients that break off, say nothing or say nonsense.
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "base/time.h"
+#include "cri/stream/spdy_frame.h"
+#include "tests/e2e/streaming_test.h"
+
+namespace berth::e2e {
+namespace {
+
+using testing::ConnectTcp;
+using testing::ExchangeBytes;
+using testing::ParseUrl;
+
+class StreamingAbuse : public Streaming {
+ protected:
+  long ResidentKib(pid_t pid) {
+    auto text = ReadFile(StrCat("/proc/", pid, "/status"));
+    if (!text.ok()) return -1;
+    return ParseNumber<long>(Trim(Split(Trim(Field(*text, "VmRSS")), ' ')[0])).value_or(-1);
+  }
+  // Waits until sessions have ended.
+  bool AwaitCalm(size_t descriptors, size_t threads) {
+    for (int i = 0; i < 200; ++i) {
+      if (DaemonDescriptors() <= descriptors && DaemonThreads() <= threads) return true;
+      usleep(50'000);
+    }
+    return false;
+  }
+  // Of all shims together, which are the daemon's children.
+  size_t ShimDescriptors() {
+    size_t count = 0;
+    const std::string tasks = StrCat("/proc/", node().daemon_pid(), "/task");
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      auto children = ReadFile(task.path().string() + "/children");
+      if (!children.ok()) continue;
+      for (std::string_view pid : Split(Trim(*children), ' ')) {
+        std::error_code gone;
+        const std::filesystem::directory_iterator fds(StrCat("/proc/", pid, "/fd"), gone);
+        if (!gone && !pid.empty())
+          count += static_cast<size_t>(std::distance(begin(fds), end(fds)));
+      }
+    }
+    return count;
+  }
+  std::string Origin() {
+    auto url = ExecUrl({"true"});
+    EXPECT_OK(url);
+    return url.ok() ? url->substr(0, url->rfind("/exec/")) : "";
+  }
+};
+
+// Sessions broken off at every stage, in turn.
+TEST_F(StreamingAbuse, AbortedSessionsLeaveNothing) {
+  constexpr int kSessions = 1000;
+  rt::ContainerConfig config = ShellConfig("while true; do echo x; sleep 0.1; done", "chatty");
+  config.set_stdin(true);
+  auto chatty = RunContainer(pod_, config);
+  ASSERT_OK(chatty);
+  auto session = [&](int i) {
+    const WantedStreams wanted = {.in = true};
+    switch (i % 5) {
+      case 0: {  // before the streams
+        auto client = Spdy(ExecUrl({"cat"}));
+        return;
+      }
+      case 1: {  // while it runs
+        auto client = Spdy(ExecUrl({"sh", "-c", "echo up; sleep 4250"}, wanted));
+        if (client == nullptr) return;
+        const CommandStreams streams = OpenCommandStreams(*client, wanted);
+        EXPECT_OK(client->ReadUntil([&] { return !client->stream(streams.out).data.empty(); }));
+        return;
+      }
+      case 2: {  // attached
+        auto client = Spdy(AttachUrl(*chatty, wanted));
+        if (client != nullptr) OpenCommandStreams(*client, wanted);
+        return;
+      }
+      case 3: {  // to a closed port
+        auto client = Spdy(ForwardUrl(pod_), 0);
+        if (client != nullptr) Forward(*client, 9, 0);
+        return;
+      }
+      default: {  // a terminal for what is not there
+        const WantedStreams terminal = {.in = true, .err = false, .resize = true};
+        auto client = Spdy(ExecUrl({"no-such-program"}, terminal, true));
+        if (client != nullptr) OpenCommandStreams(*client, terminal);
+      }
+    }
+  };
+  for (int i = 0; i < 50; ++i) session(i);
+  usleep(2'500'000);
+  const size_t descriptors = DaemonDescriptors();
+  const size_t threads = DaemonThreads();
+  const size_t of_shims = ShimDescriptors();
+  const long resident = ResidentKib(node().daemon_pid());
+  for (int i = 0; i < kSessions; ++i) session(i);
+  EXPECT_TRUE(AwaitCalm(descriptors, threads))
+      << DaemonDescriptors() << " descriptors, before " << descriptors << "; " << DaemonThreads()
+      << " threads, before " << threads;
+  EXPECT_LE(ShimDescriptors(), of_shims);
+  EXPECT_LT(ResidentKib(node().daemon_pid()) - resident, 3 << 10);
+  EXPECT_EQ(ShellIn(container_, "pidof cat sleep | wc -w"), "1\n");  // the container's own sleep
+}
+
+TEST_F(StreamingAbuse, WrongTokensGarbageAndBombsGetAnAnswerAndNoMore) {
+  const std::string origin = Origin();
+  auto answer = [&](const std::string& bytes) {
+    auto text = ExchangeBytes(origin + "/", bytes);
+    EXPECT_OK(text);
+    return text.ok() ? text->substr(0, text->find('\r')) : "";
+  };
+  EXPECT_EQ(answer("GET /exec/0000 HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found");
+  EXPECT_EQ(answer("GET / HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found");
+  EXPECT_EQ(answer("GET /exec/../../x HTTP/1.1\r\n\r\n"), "HTTP/1.1 404 Not Found");
+  EXPECT_EQ(answer("garbage garbage\r\n\r\n"), "HTTP/1.1 400 Bad Request");
+  EXPECT_EQ(answer("GET / HTTP/1.1\r\nX: " + std::string(100'000, 'x')),
+            "HTTP/1.1 431 Request Header Fields Too Large");
+  auto url = ExecUrl({"true"});
+  ASSERT_OK(url);
+  // A token for one verb is none for another, and is spent.
+  const std::string token = url->substr(url->rfind('/') + 1);
+  EXPECT_EQ(answer(StrCat("GET /attach/", token, " HTTP/1.1\r\n\r\n")), "HTTP/1.1 404 Not Found");
+  EXPECT_EQ(answer(StrCat("GET /exec/", token, " HTTP/1.1\r\n\r\n")), "HTTP/1.1 404 Not Found");
+}
+
+TEST_F(StreamingAbuse, SilentConnectionsAreClosedAndDoNotKeepOthersOut) {
+  auto parts = ParseUrl(Origin() + "/");
+  ASSERT_OK(parts);
+  const size_t before = DaemonDescriptors();
+  std::vector<UniqueFd> silent;
+  for (int i = 0; i < 300; ++i) {
+    auto fd = ConnectTcp(*parts);
+    ASSERT_OK(fd);
+    (void)!write(fd->get(), "GET /exec/", 10);
+    silent.push_back(std::move(*fd));
+  }
+  auto shown = RunScript("echo still here");
+  ASSERT_OK(shown);
+  EXPECT_EQ(shown->out, "still here\n");
+  EXPECT_LE(DaemonDescriptors(), before + 120);
+  // The time for a request is 10 s.
+  usleep(11'500'000);
+  EXPECT_LE(DaemonDescriptors(), before + 3);
+}
+
+TEST_F(StreamingAbuse, ASessionThatBreaksTheProtocolEndsAlone) {
+  auto healthy = Spdy(ExecUrl({"cat"}, {.in = true}));
+  ASSERT_NE(healthy, nullptr);
+  const CommandStreams streams = OpenCommandStreams(*healthy, {.in = true});
+  std::string giant;
+  cri::stream::AppendSpdyControl(giant, cri::stream::SpdyType::kSynStream, 0, {1},
+                                 std::string(6, '\0') + std::string(60'000, 'x'));
+  for (const std::string& bytes :
+       {std::string("\0\0\0\1\0\xff\xff\xff", 8), std::string(200'000, '\xee'), giant}) {
+    auto client = Spdy(ExecUrl({"cat"}));
+    ASSERT_NE(client, nullptr);
+    (void)client->SendBytes(bytes);
+    const berth::Status status = client->ReadUntil([] { return false; }, 10'000);
+    EXPECT_EQ(status.code(), Code::kUnavailable);
+    EXPECT_TRUE(client->gone_away());
+  }
+  ASSERT_OK(healthy->Send(streams.in, "alive"));
+  EXPECT_OK(healthy->ReadUntil([&] { return healthy->stream(streams.out).data == "alive"; }));
+}
+
+TEST_F(StreamingAbuse, StoppingTheContainerEndsItsSessions) {
+  auto client = Spdy(ExecUrl({"sleep", "1000"}));
+  ASSERT_NE(client, nullptr);
+  const CommandStreams streams = OpenCommandStreams(*client, {});
+  ASSERT_OK(client->ReadUntil([&] { return client->stream(streams.err).replied; }));
+  usleep(300'000);
+  ASSERT_OK(Stop(container_));
+  ASSERT_OK(client->ReadUntil([&] { return client->stream(streams.error).ended; }));
+  EXPECT_NE(client->stream(streams.error).data.find("137"), std::string::npos)
+      << client->stream(streams.error).data;
+}
+
+}  // namespace
+}  // namespace berth::e2e
