@@ -115,6 +115,15 @@ Result<rt::ExecSyncResponse> Client::Call(const rt::ExecSyncRequest& request) {
       request.timeout() > 0 ? kCallTimeoutMs + request.timeout() * 1000 : kNoTimeout;
   return stubs_->Invoke(*stubs_->runtime, &Runtime::ExecSync, request, timeout_ms);
 }
+Result<rt::ExecResponse> Client::Call(const rt::ExecRequest& request) {
+  return stubs_->Invoke(*stubs_->runtime, &Runtime::Exec, request, kCallTimeoutMs);
+}
+Result<rt::AttachResponse> Client::Call(const rt::AttachRequest& request) {
+  return stubs_->Invoke(*stubs_->runtime, &Runtime::Attach, request, kCallTimeoutMs);
+}
+Result<rt::PortForwardResponse> Client::Call(const rt::PortForwardRequest& request) {
+  return stubs_->Invoke(*stubs_->runtime, &Runtime::PortForward, request, kCallTimeoutMs);
+}
 Result<rt::ListImagesResponse> Client::Call(const rt::ListImagesRequest& request) {
   return stubs_->Invoke(*stubs_->images, &Images::ListImages, request, kCallTimeoutMs);
 }

@@ -47,6 +47,10 @@ class Client {
   Result<rt::ListContainerStatsResponse> Call(const rt::ListContainerStatsRequest& request);
   // Without a time-out of its own it may take as long as the command does.
   Result<rt::ExecSyncResponse> Call(const rt::ExecSyncRequest& request);
+  // These three give URLs.
+  Result<rt::ExecResponse> Call(const rt::ExecRequest& request);
+  Result<rt::AttachResponse> Call(const rt::AttachRequest& request);
+  Result<rt::PortForwardResponse> Call(const rt::PortForwardRequest& request);
   Result<rt::ListImagesResponse> Call(const rt::ListImagesRequest& request);
   Result<rt::ImageStatusResponse> Call(const rt::ImageStatusRequest& request);
   // As long as it takes.

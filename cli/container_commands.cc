@@ -1,4 +1,4 @@
-// berth exec, berth stop, berth rm.
+// berth stop, berth rm.
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -10,29 +10,6 @@
 
 namespace berth::cli {
 namespace {
-
-struct ExecOptions {
-  std::string container;
-  std::vector<std::string> command;
-  int64_t timeout_s = 0;
-};
-
-Result<int> Exec(Cli& cli, const ExecOptions& options, Client& client) {
-  ASSIGN_OR_RETURN(const rt::Container container, FindContainer(client, options.container));
-  rt::ExecSyncRequest request;
-  request.set_container_id(container.id());
-  request.mutable_cmd()->Assign(options.command.begin(), options.command.end());
-  request.set_timeout(options.timeout_s);
-  ASSIGN_OR_RETURN(const auto response, client.Call(request), "exec in ", options.container);
-  if (cli.json()) {
-    ASSIGN_OR_RETURN(const std::string json, ToJson(response));
-    RETURN_IF_ERROR(Print(json));
-    return response.exit_code();
-  }
-  RETURN_IF_ERROR(WriteAll(STDERR_FILENO, response.stderr()));
-  RETURN_IF_ERROR(Print(response.stdout()));
-  return response.exit_code();
-}
 
 Result<int> Stop(const std::vector<std::string>& containers, int64_t timeout_s, Client& client) {
   for (const std::string& wanted : containers) {
@@ -68,28 +45,9 @@ Result<int> Remove(const std::vector<std::string>& containers, bool force, Clien
   return 0;
 }
 
-void AddExec(Cli& cli) {
-  auto options = std::make_shared<ExecOptions>();
-  CLI::App* command = cli.AddCommand(
-      "exec", "Run a command in a container and show its output: CONTAINER COMMAND [ARGUMENT...]");
-  command->add_option("--timeout", options->timeout_s, "Kill it after so many seconds")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("CONTAINER", options->container, "Id or name")->required();
-  // All that follows belongs to the command, also what looks like an option.
-  command->prefix_command();
-  command->callback([&cli, options, command] {
-    options->command = command->remaining();
-    if (options->command.empty()) throw CLI::RequiredError("COMMAND");
-    cli.failure_exit_code = kExitRunFailed;
-    cli.action = [&cli, options](Client& client) { return Exec(cli, *options, client); };
-  });
-}
-
 }  // namespace
 
 void AddContainerCommands(Cli& cli) {
-  AddExec(cli);
-
   auto stopped = std::make_shared<std::vector<std::string>>();
   auto timeout_s = std::make_shared<int64_t>(10);
   CLI::App* command = cli.AddCommand("stop", "Stop containers");

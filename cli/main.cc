@@ -36,6 +36,7 @@ int Main(int argc, char** argv) {
   AddRunCommand(cli);
   AddListCommands(cli);
   AddLogsCommand(cli);
+  AddSessionCommands(cli);
   AddContainerCommands(cli);
   AddImageCommands(cli);
   AddInfoCommands(cli);

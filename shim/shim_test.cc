@@ -375,5 +375,65 @@ TEST_F(ShimTest, AShimWithoutALaunchEndsWithItsConnection) {
   EXPECT_TRUE(shim_.Wait(Context::WithTimeoutMs(kTimeoutMs)).ok());
 }
 
+// One client's connection and what it was given.
+struct AttachedClient {
+  UniqueFd socket;
+  wire::Attached what;
+  std::vector<UniqueFd> fds;
+};
+
+Result<AttachedClient> AttachTo(int state_dir, const wire::Attach& wanted) {
+  AttachedClient client;
+  ASSIGN_OR_RETURN(client.socket, ConnectSeqpacket(state_dir, wire::kSocketName));
+  RETURN_IF_ERROR(SendPacket(client.socket.get(), wire::Pack(wire::Type::kAttach, wanted)));
+  ASSIGN_OR_RETURN(auto packet,
+                   ReceivePacket(Context::WithTimeoutMs(kTimeoutMs), client.socket.get(), "test"));
+  ASSIGN_OR_RETURN(auto message, wire::Unpack(packet.bytes));
+  if (message.type != wire::Type::kAttached) return Error(Code::kInternal, "not attached");
+  ASSIGN_OR_RETURN(client.what, wire::Decode<wire::Attached>(message.body));
+  client.fds = std::move(packet.fds);
+  return client;
+}
+
+TEST_F(ShimTest, AttachedClientsGetCopiesAndAFullPipeIsCutOff) {
+  plan_.keep_stdin_open = true;
+  ASSERT_TRUE(Launch({"sh", "-c", "read x; head -c 3000000 /dev/zero; echo end >&2"}).ok());
+  auto slow = AttachTo(state_dir_.get(), {.out = true});
+  ASSERT_TRUE(slow.ok()) << slow.error().message();
+  ASSERT_EQ(slow->fds.size(), 1u);
+  auto quick = AttachTo(state_dir_.get(), {.in = true, .err = true, .stdin_once = true});
+  ASSERT_TRUE(quick.ok());
+  EXPECT_TRUE(quick->what.in && !quick->what.out && quick->what.err && !quick->what.terminal);
+  ASSERT_EQ(quick->fds.size(), 2u);
+  ASSERT_TRUE(WriteAll(quick->fds[0].get(), "go\n").ok());
+  // The container ends although nobody reads the first client's pipe.
+  EXPECT_TRUE(AwaitExit().ok());
+  auto cut = Receive<wire::AttachEnded>(slow->socket.get(), wire::Type::kAttachEnded);
+  ASSERT_TRUE(cut.ok());
+  EXPECT_TRUE(cut->too_slow);
+  auto ended = Receive<wire::AttachEnded>(quick->socket.get(), wire::Type::kAttachEnded);
+  ASSERT_TRUE(ended.ok());
+  EXPECT_FALSE(ended->too_slow);
+  EXPECT_EQ(*ReadToEnd(quick->fds[1].get(), 100), "end\n");
+}
+
+TEST_F(ShimTest, StdinEndsWithTheFirstClientThatSaysSo) {
+  plan_.keep_stdin_open = true;
+  ASSERT_TRUE(Launch({"cat"}).ok());
+  {
+    auto other = AttachTo(state_dir_.get(), {.in = true});
+    ASSERT_TRUE(other.ok());
+  }
+  auto client = AttachTo(state_dir_.get(), {.in = true, .stdin_once = true});
+  ASSERT_TRUE(client.ok());
+  ASSERT_TRUE(WriteAll(client->fds[0].get(), "last\n").ok());
+  client->fds.clear();
+  ASSERT_TRUE(SendPacket(client->socket.get(), wire::Pack(wire::Type::kInputEnded)).ok());
+  auto exit = AwaitExit();
+  ASSERT_TRUE(exit.ok());
+  EXPECT_EQ(exit->exit_code, 0);
+  EXPECT_THAT(Log(), HasSubstr("last"));
+}
+
 }  // namespace
 }  // namespace berth::shim

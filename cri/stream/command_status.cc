@@ -10,7 +10,7 @@ std::string CommandStatus(const Result<int32_t>& ending, int version) {
     return ToText({{"metadata", Json::object()}, {"status", "Success"}});
   }
   std::string text = ending.ok() ? StrCat("command terminated with exit code ", *ending)
-                                       : Printable(ending.error().message(), 2048);
+                                 : Printable(ending.error().message(), 2048);
   if (version < 4) return text;
   Json status = {{"metadata", Json::object()}, {"status", "Failure"}};
   if (ending.ok()) {

@@ -59,6 +59,12 @@ TEST_F(BerthCommand, DetachedLifeCycle) {
   EXPECT_EQ(output.exit_code, 3);
   EXPECT_EQ(output.out, "in\n");
   EXPECT_EQ(output.err, "err\n");
+  output = Berth({"exec", "-i", "web", "sh", "-c", "echo streamed; echo err >&2; cat; exit 4"});
+  EXPECT_EQ(output.exit_code, 4) << output.err;
+  EXPECT_EQ(output.out, "streamed\n");
+  EXPECT_EQ(output.err, "err\n");
+  EXPECT_EQ(Berth({"exec", "-i", "web", "no-such-program"}).exit_code, 127);
+  EXPECT_NE(Berth({"exec", "-t", "web", "true"}).err.find("not a terminal"), std::string::npos);
   EXPECT_NE(Berth({"stats"}).out.find("web"), std::string::npos);
   EXPECT_EQ(Berth({"rm", "web"}).exit_code, 1);
   EXPECT_EQ(Berth({"stop", "web"}).exit_code, 0);
