@@ -39,14 +39,6 @@ void SleepMs(int ms) {
   (void)poll(nullptr, 0, ms);
 }
 
-SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
-  SpawnOptions options;
-  options.path = path;
-  options.args = std::move(args);
-  options.env = {kPath};
-  return options;
-}
-
 Result<std::vector<TarEntry>> BusyboxEntries() {
   ASSIGN_OR_RETURN(const std::string busybox, ReadFile("/bin/busybox"), "busybox-static");
   ASSIGN_OR_RETURN(
@@ -142,6 +134,14 @@ void AddCgroups(const std::string& cgroup, std::vector<std::string>& found) {
 
 }  // namespace
 
+SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
+  SpawnOptions options;
+  options.path = path;
+  options.args = std::move(args);
+  options.env = {kPath};
+  return options;
+}
+
 std::string BinDir() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
@@ -224,7 +224,6 @@ Status Node::WriteCniConfig() {
                       {{{"type", "bridge"},
                         {"bridge", StrCat("e2e", number)},
                         {"isGateway", true},
-                        {"ipMasq", true},
                         {"hairpinMode", true},
                         {"ipam",
                          {{"type", "host-local"},

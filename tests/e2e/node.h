@@ -14,6 +14,9 @@
 
 namespace berth::e2e {
 
+// A program of the host, with the search path that CNI plugins are given.
+SpawnOptions Program(const std::string& path, std::vector<std::string> args);
+
 struct NodeOptions {
   bool with_cni = true;        // false: the configuration directory is empty
   std::string failpoint = {};  // BERTH_FAILPOINT of the first daemon
