@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -224,6 +225,76 @@ TEST_P(SnapshotterContract, AReadOnlyMountRefusesWritesAndShowsLayersOnly) {
   EXPECT_EQ(Names(mounted->get(), "."), (std::vector<std::string>{"common", "own-1"}));
   EXPECT_EQ(OpenAt(mounted->get(), "new", O_WRONLY | O_CREAT, 0644).error().sys_errno(), EROFS);
   EXPECT_EQ(OpenAt(mounted->get(), "common", O_WRONLY).error().sys_errno(), EROFS);
+}
+
+TEST_P(SnapshotterContract, LayersMountWithoutASnapshot) {
+  AddPlainLayer(1);
+  AddPlainLayer(2);
+  auto mounted = snapshotter_->MountLayers(Layers(1, 2).layers, {});
+  ASSERT_TRUE(mounted.ok()) << Why(mounted);
+  EXPECT_EQ(ReadAt(mounted->get(), "common"), "2");
+  EXPECT_EQ(OpenAt(mounted->get(), "common", O_WRONLY).error().sys_errno(), EROFS);
+  EXPECT_TRUE(snapshotter_->ListSnapshots()->empty());
+  EXPECT_EQ(snapshotter_->MountLayers(Layers(2, 3).layers, {}).code(), Code::kNotFound);
+}
+
+// A user namespace whose ids are those from 100000 on of the host.
+UniqueFd SomeUserNamespace() {
+  int ready[2];
+  if (pipe(ready) != 0) return {};
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWUSER) != 0) _exit(1);
+    (void)!write(ready[1], "x", 1);
+    while (true) pause();
+  }
+  char byte = 0;
+  UniqueFd ns;
+  if (read(ready[0], &byte, 1) == 1 &&
+      WriteFile(StrCat("/proc/", child, "/uid_map"), "0 100000 65536").ok() &&
+      WriteFile(StrCat("/proc/", child, "/gid_map"), "0 100000 65536").ok()) {
+    auto opened = Open(StrCat("/proc/", child, "/ns/user"), O_RDONLY);
+    if (opened.ok()) ns = std::move(*opened);
+  }
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  for (int end : ready) close(end);
+  return ns;
+}
+
+TEST_P(SnapshotterContract, AUserNamespaceMapsTheLayersIds) {
+  AddLayer(1, [](StagedLayer& layer) {
+    WriteAt(layer.dir(), "roots", "x");
+    WriteAt(layer.dir(), "others", "x");
+    ASSERT_EQ(fchownat(layer.dir(), "others", 1000, 2000, 0), 0);
+  });
+  const UniqueFd ns = SomeUserNamespace();
+  if (!ns.ok()) GTEST_SKIP() << "this machine allows no user namespaces";
+  auto owner = [](int dir, const char* name) {
+    struct stat info {};
+    EXPECT_EQ(fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW), 0) << name;
+    return StrCat(info.st_uid, ":", info.st_gid);
+  };
+  SnapshotOptions options = Layers(1, 1);
+  options.uid = options.gid = 100000;
+  ASSERT_GOOD(snapshotter_->CreateSnapshot("c", options));
+  {
+    auto mounted = snapshotter_->Mount("c", {.user_namespace = ns.get()});
+    ASSERT_TRUE(mounted.ok()) << Why(mounted);
+    EXPECT_EQ(owner(mounted->get(), "."), "100000:100000");
+    EXPECT_EQ(owner(mounted->get(), "roots"), "100000:100000");
+    EXPECT_EQ(owner(mounted->get(), "others"), "101000:102000");
+    // What is copied up keeps its owner.
+    WriteAt(mounted->get(), "others", "y");
+    EXPECT_EQ(owner(mounted->get(), "others"), "101000:102000");
+  }
+  auto again = snapshotter_->Mount("c", {.user_namespace = ns.get()});
+  ASSERT_TRUE(again.ok()) << Why(again);
+  EXPECT_EQ(owner(again->get(), "others"), "101000:102000");
+  EXPECT_EQ(ReadAt(again->get(), "others"), "y");
+  auto plain = snapshotter_->MountLayers(options.layers, {});
+  ASSERT_TRUE(plain.ok()) << Why(plain);
+  EXPECT_EQ(owner(plain->get(), "others"), "1000:2000");
 }
 
 TEST_P(SnapshotterContract, WritesStayInTheirSnapshotAndOutliveTheMount) {

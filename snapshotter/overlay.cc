@@ -79,6 +79,8 @@ class Overlay : public Snapshotter {
 
   Status CreateSnapshot(const std::string& id, const SnapshotOptions& options) override;
   Result<UniqueFd> Mount(const std::string& id, const MountOptions& options) override;
+  Result<UniqueFd> MountLayers(const std::vector<std::string>& layers,
+                               const MountOptions& options) override;
   Result<Usage> SnapshotUsage(const std::string& id) override;
   Result<std::vector<std::string>> ListSnapshots() override;
   Status RemoveSnapshot(const std::string& id) override;
@@ -95,8 +97,10 @@ class Overlay : public Snapshotter {
   Status LoadSnapshot(const std::string& id);
   Result<Layers> CheckLayers(const std::vector<std::string>& diff_ids);
   Result<Layers> LayersOf(const std::string& id) EXCLUDES(mutex_);
-  Status StageSnapshot(const std::string& staged, const Layers& layers);
-  Result<OverlayPlan> PlanMount(const std::string& id, const MountOptions& options);
+  Status StageSnapshot(const std::string& staged, const Layers& layers,
+                       const SnapshotOptions& options);
+  Result<OverlayPlan> PlanMount(const Layers& layers, const MountOptions& options);
+  Result<UniqueFd> MountPlan(OverlayPlan plan);
   Result<UniqueFd> MountOnOldKernel(OverlayPlan plan);
   Status ClearVolatileMark(const std::string& id);
   void ScheduleSync();
@@ -206,11 +210,15 @@ Result<Overlay::Layers> Overlay::CheckLayers(const std::vector<std::string>& dif
   return layers;
 }
 
-Status Overlay::StageSnapshot(const std::string& staged, const Layers& layers) {
+Status Overlay::StageSnapshot(const std::string& staged, const Layers& layers,
+                              const SnapshotOptions& options) {
   ASSIGN_OR_RETURN(auto dir, OpenAt(store_->root_fd(), staged, O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(MakeDirAt(dir.get(), "upper", 0755));
-  // The mode of the upper directory is that of the container's "/".
+  // The mode and the owner of the upper directory are those of the container's "/".
   if (fchmodat(dir.get(), "upper", 0755, 0) != 0) return ErrnoError("chmod upper");
+  if (fchownat(dir.get(), "upper", options.uid, options.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError("chown upper");
+  }
   RETURN_IF_ERROR(MakeDirAt(dir.get(), "work", 0700));
   ASSIGN_OR_RETURN(auto file, OpenAt(dir.get(), "layers", O_WRONLY | O_CREAT | O_EXCL, 0600));
   std::string text;
@@ -222,7 +230,7 @@ Status Overlay::CreateSnapshot(const std::string& id, const SnapshotOptions& opt
   RETURN_IF_ERROR(CheckSnapshotId(id));
   ASSIGN_OR_RETURN(auto layers, CheckLayers(options.layers), "create snapshot ", id);
   ASSIGN_OR_RETURN(auto staged, store_->NewStaging(), "create snapshot ", id);
-  Status made = StageSnapshot(staged, layers);
+  Status made = StageSnapshot(staged, layers, options);
   bool same = false;
   if (made.ok()) {
     MutexLock lock(mutex_);
@@ -252,11 +260,13 @@ Result<Overlay::Layers> Overlay::LayersOf(const std::string& id) {
   return found->second;
 }
 
-Result<OverlayPlan> Overlay::PlanMount(const std::string& id, const MountOptions& options) {
-  ASSIGN_OR_RETURN(Layers layers, LayersOf(id));
+// Without an upper directory.
+Result<OverlayPlan> Overlay::PlanMount(const Layers& layers, const MountOptions& options) {
   OverlayPlan plan;
   plan.store = store_->root_fd();
   plan.store_path = root();
+  plan.user_namespace = options.user_namespace;
+  plan.selinux_context = options.selinux_context;
   for (auto hex = layers.rbegin(); hex != layers.rend(); ++hex) {
     LayerRecord record;
     if (!store_->FindLayer(*hex, &record)) {
@@ -264,10 +274,6 @@ Result<OverlayPlan> Overlay::PlanMount(const std::string& id, const MountOptions
     }
     plan.lower.push_back(StrCat("layers/", *hex, "/fs"));
     if (record.opaque_root) break;
-  }
-  if (!options.read_only) {
-    plan.upper = StrCat(SnapshotPath(id), "/upper");
-    plan.work = StrCat(SnapshotPath(id), "/work");
   }
   // Overlayfs wants a lower directory, and two where there is no upper one.
   const size_t wanted = options.read_only ? 2 : 1;
@@ -286,14 +292,32 @@ Status Overlay::ClearVolatileMark(const std::string& id) {
 }
 
 Result<UniqueFd> Overlay::Mount(const std::string& id, const MountOptions& options) {
-  ASSIGN_OR_RETURN(auto plan, PlanMount(id, options), "mount snapshot ", id);
-  if (!options.read_only) RETURN_IF_ERROR(ClearVolatileMark(id), "mount snapshot ", id);
-  auto mounted = MountOverlay(plan);
-  if (!mounted.ok() && mounted.code() == Code::kUnimplemented) {
-    mounted = MountOnOldKernel(std::move(plan));
+  const std::string what = StrCat("mount snapshot ", id);
+  ASSIGN_OR_RETURN(Layers layers, LayersOf(id));
+  ASSIGN_OR_RETURN(auto plan, PlanMount(layers, options), what);
+  if (!options.read_only) {
+    plan.upper = StrCat(SnapshotPath(id), "/upper");
+    plan.work = StrCat(SnapshotPath(id), "/work");
+    RETURN_IF_ERROR(ClearVolatileMark(id), what);
   }
-  if (!mounted.ok()) return std::move(mounted).error().Wrap(StrCat("mount snapshot ", id));
+  ASSIGN_OR_RETURN(auto mounted, MountPlan(std::move(plan)), what);
   return mounted;
+}
+
+Result<UniqueFd> Overlay::MountLayers(const std::vector<std::string>& layers,
+                                      const MountOptions& options) {
+  ASSIGN_OR_RETURN(Layers known, CheckLayers(layers), "mount layers");
+  MountOptions read_only = options;
+  read_only.read_only = true;
+  ASSIGN_OR_RETURN(auto plan, PlanMount(known, read_only), "mount layers");
+  ASSIGN_OR_RETURN(auto mounted, MountPlan(std::move(plan)), "mount layers");
+  return mounted;
+}
+
+Result<UniqueFd> Overlay::MountPlan(OverlayPlan plan) {
+  auto mounted = MountOverlay(plan);
+  if (mounted.ok() || mounted.code() != Code::kUnimplemented) return mounted;
+  return MountOnOldKernel(std::move(plan));
 }
 
 Result<UniqueFd> Overlay::MountOnOldKernel(OverlayPlan plan) {

@@ -17,12 +17,16 @@ struct OverlayPlan {
       lower;          // the topmost first; at least one, two without an upper directory
   std::string upper;  // empty: read-only
   std::string work;
+  int user_namespace = -1;      // maps the ids of the layers
+  std::string selinux_context;  // empty: none
   // An empty directory two levels below the store, in which MountOverlayByData makes short names.
   std::string scratch;
 };
 
-// A detached mount. Layers are added one by one (`lowerdir+`, kernel 6.5), so that neither their
-// number nor the length of their names meets a limit. Unimplemented if the kernel is older.
+// A detached mount. With a user namespace the layers are read through an idmapped mount of the
+// store; overlayfs takes one that is attached nowhere since kernel 6.15 (Unimplemented before).
+// Layers are added one by one (`lowerdir+`, kernel 6.5), so that neither their
+// number nor the length of their names meets a limit; Unimplemented if the kernel is older.
 Result<UniqueFd> MountOverlay(const OverlayPlan& plan);
 
 // The way for kernels before 6.5: all layers in one option string. fsconfig(2) ends that at 255

@@ -37,10 +37,17 @@ class StagedLayer {
 
 struct SnapshotOptions {
   std::vector<std::string> layers;  // diffIDs, the lowest first; at most 500
+  // Whose the new root directory is. In a user namespace, its id 0: what the container writes is
+  // stored with the host's ids of its user namespace.
+  uint32_t uid = 0, gid = 0;
 };
 
 struct MountOptions {
   bool read_only = false;
+  // Descriptor of a user namespace: its ids are those that the layers' files have on the disk, and
+  // in the mount they are what the namespace maps them to. -1: as on the disk.
+  int user_namespace = -1;
+  std::string selinux_context = {};  // of all files in the mount; empty: their own
 };
 
 class Snapshotter {
@@ -64,6 +71,10 @@ class Snapshotter {
   // A detached mount (fsmount(2)) of the root filesystem; the caller attaches it with move_mount(2)
   // in the container's mount namespace, and it is gone with the last reference.
   virtual Result<UniqueFd> Mount(const std::string& id, const MountOptions& options) = 0;
+  // The layers (lowest first) as a read-only file system, whatever the options say of that, for
+  // which no snapshot is needed. The caller sees to it that they stay.
+  virtual Result<UniqueFd> MountLayers(const std::vector<std::string>& layers,
+                                       const MountOptions& options) = 0;
   // The writable layer alone.
   virtual Result<Usage> SnapshotUsage(const std::string& id) = 0;
   virtual Result<std::vector<std::string>> ListSnapshots() = 0;
