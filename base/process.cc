@@ -138,7 +138,10 @@ Result<RunOutput> RunProgram(const Context& context, const SpawnOptions& options
   ASSIGN_OR_RETURN(auto out, MakePipe());
   ASSIGN_OR_RETURN(auto err, MakePipe());
   SpawnOptions with_pipes = options;
-  with_pipes.child_fds = {in.read.get(), out.write.get(), err.write.get()};
+  with_pipes.child_fds.resize(std::max<size_t>(with_pipes.child_fds.size(), 3));
+  with_pipes.child_fds[0] = in.read.get();
+  with_pipes.child_fds[1] = out.write.get();
+  with_pipes.child_fds[2] = err.write.get();
   ASSIGN_OR_RETURN(auto child, Spawn(with_pipes));
   in.read.Reset();
   out.write.Reset();

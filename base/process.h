@@ -56,7 +56,8 @@ struct RunOutput {
   std::string err;
 };
 // Runs a program to its end with `input` on its stdin, and kills it at the context's end. Output is
-// cut at `max_output_bytes` a stream (the rest is read and dropped).
+// cut at `max_output_bytes` a stream (the rest is read and dropped). The options' child_fds count
+// from 3 on.
 Result<RunOutput> RunProgram(const Context& context, const SpawnOptions& options,
                              std::string_view input, size_t max_output_bytes = 1 << 20);
 

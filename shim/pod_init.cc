@@ -66,7 +66,7 @@ int RunPodInit(bool in_user_namespace) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
-  if (in_user_namespace && !EnterUserNamespaceInChild(0).ok()) return 1;
+  if (in_user_namespace && !EnterUserNamespaceInChild(3).ok()) return 1;
   clone_args args{};
   args.flags = CLONE_NEWPID;
   args.exit_signal = SIGCHLD;

@@ -6,7 +6,7 @@ namespace berth::shim {
 
 // Makes a new PID namespace and its first process; writes that process's pid (host's numbering) and
 // a newline to descriptor 1. Returns the exit code of the helper that did so.
-// With `in_user_namespace` both belong to the user namespace that is descriptor 0.
+// With `in_user_namespace` both belong to the user namespace that is descriptor 3.
 int RunPodInit(bool in_user_namespace);
 
 }  // namespace berth::shim
