@@ -36,8 +36,11 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
   // The default handler, whose name is empty, is the only one.
   pb::RuntimeHandler* handler = response->add_runtime_handlers();
   handler->mutable_features()->set_recursive_read_only_mounts(true);
+  const bool user_namespaces = runtime_.pods().SupportsUserNamespaces();
+  handler->mutable_features()->set_user_namespaces(user_namespaces);
   response->mutable_features()->set_supplemental_groups_policy(true);
   response->mutable_features()->set_mount_options(true);
+  response->mutable_features()->set_user_namespaces_host_network(user_namespaces);
   if (request->verbose()) {
     auto& info = *response->mutable_info();
     info["config"] = ToUtf8(config::ToJson(options_.config));

@@ -99,13 +99,6 @@ Result<runtime::NamespaceOptions> NamespacesOf(const pb::NamespaceOption& option
   std::string userns_field = StrCat(field, ".userns_options");
   ASSIGN_OR_RETURN(auto mode,
                    ModeOf(userns.mode(), StrCat(userns_field, ".mode"), {pb::POD, pb::NODE}));
-  // NODE, the host's, is what a pod without the message has, too.
-  if (mode == runtime::NamespaceMode::kNode) {
-    if (userns.uids_size() + userns.gids_size() > 0) {
-      return Bad(userns_field, "has mappings for the host's user namespace");
-    }
-    return out;
-  }
   out.userns = {mode, MappingsOf(userns.uids()), MappingsOf(userns.gids())};
   return out;
 }

@@ -21,6 +21,9 @@ Result<runtime::Mount> MountOf(const pb::Mount& mount, const std::string& field)
   if (mount.container_path().empty()) return Bad(StrCat(field, ".container_path"), "missing");
   bool has_image = !mount.image().image().empty();
   if (mount.host_path().empty() && !has_image) return Bad(StrCat(field, ".host_path"), "missing");
+  if (!mount.image_sub_path().empty() && !has_image) {
+    return Bad(StrCat(field, ".image_sub_path"), "needs image");
+  }
   if (!mount.host_path().empty() && has_image) {
     return Bad(StrCat(field, ".image"), "cannot go with host_path");
   }

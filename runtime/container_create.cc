@@ -7,14 +7,19 @@
 
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/socket.h"
 #include "base/time.h"
 #include "runtime/image_user.h"
 #include "runtime/launch_plan.h"
 #include "runtime/pod_files.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
 namespace {
+
+// Their descriptors go to the shim in one packet, with that of the root file system.
+constexpr size_t kMaxImageMounts = kMaxPacketFds - 1;
 
 // "SIGTERM", "TERM", "15", "SIGRTMIN+3"; 0 for what is none (image-spec config.md, StopSignal).
 int ParseSignal(std::string_view text) {
@@ -41,13 +46,23 @@ const NamespaceOptions& NamespacesOf(const PodConfig& pod, const ContainerConfig
   return container.security.namespaces ? *container.security.namespaces : pod.security.namespaces;
 }
 
-// The PID namespace of the container that pid mode TARGET names.
-Result<std::string> TargetPidNamespace(Core& core, const std::string& target_id) {
+// The PID namespace of the container that pid mode TARGET names: one of the same pod, whose parts
+// may see each other.
+Result<std::string> TargetPidNamespace(Core& core, const std::string& pod_id,
+                                       const std::string& target_id) {
   ASSIGN_OR_RETURN(auto target, core.FindContainer(target_id), "namespace_options.target_id");
-  const int32_t pid = target->With([](const ContainerRecord& r) { return r.container.pid; });
+  int32_t pid = 0;
+  const bool same_pod = target->With([&](const ContainerRecord& r) {
+    pid = r.container.pid;
+    return r.container.pod_id == pod_id;
+  });
+  if (!same_pod) {
+    return Error(Code::kInvalidArgument, StrCat("namespace_options.target_id: container ",
+                                                Printable(target_id), " is of another pod"));
+  }
   if (pid == 0) {
-    return Error(Code::kFailedPrecondition,
-                 StrCat("namespace_options.target_id: container ", target_id, " is not running"));
+    return Error(Code::kFailedPrecondition, StrCat("namespace_options.target_id: container ",
+                                                   Printable(target_id), " is not running"));
   }
   return StrCat("/proc/", pid, "/ns/pid");
 }
@@ -58,7 +73,7 @@ Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& reco
   std::string target_pid_ns;
   const NamespaceOptions& namespaces = NamespacesOf(pod.config, container.config);
   if (namespaces.pid == NamespaceMode::kTarget) {
-    ASSIGN_OR_RETURN(target_pid_ns, TargetPidNamespace(core, namespaces.target_id));
+    ASSIGN_OR_RETURN(target_pid_ns, TargetPidNamespace(core, pod.id, namespaces.target_id));
   }
   SpecInputs inputs{pod.config,
                     container.config,
@@ -85,6 +100,35 @@ Status CheckHostPaths(const ContainerConfig& config) {
     }
   }
   return Ok();
+}
+
+// What the launch would find too late: a path that the image does not have.
+Status CheckImagePaths(Core& core, const ContainerConfig& config, const ContainerImages& images) {
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    const Mount& mount = config.mounts[i];
+    if (!images.mounts[i] || mount.image_sub_path.empty()) continue;
+    ASSIGN_OR_RETURN(auto layers,
+                     core.snapshotter.MountLayers(images.mounts[i]->config.diff_ids, {}));
+    auto found = OpenInRoot(layers.get(), mount.image_sub_path, O_PATH);
+    if (found.ok()) continue;
+    return Error(
+        Code::kInvalidArgument,
+        StrCat("mounts[", i, "].image_sub_path: \"", Printable(mount.image_sub_path),
+               "\" in image \"", Printable(mount.image->image), "\": ", found.error().message()),
+        found.error().sys_errno());
+  }
+  return Ok();
+}
+
+Status CreateSnapshot(Core& core, const Pod& pod, const std::string& id,
+                      const image::Image& image) {
+  snapshotter::SnapshotOptions options{image.config.diff_ids};
+  const NamespaceOptions& namespaces = pod.config.security.namespaces;
+  if (HasUserNamespace(namespaces)) {
+    options.uid = namespaces.userns->uids[0].host_id;
+    options.gid = namespaces.userns->gids[0].host_id;
+  }
+  return core.snapshotter.CreateSnapshot(id, options);
 }
 
 Status CheckLogPath(const Pod& pod, const ContainerConfig& config) {
@@ -127,8 +171,33 @@ Result<ImageUser> ResolveUser(Core& core, const ContainerRecord& record,
 
 }  // namespace
 
+Result<ContainerImages> FindImages(Core& core, const ContainerConfig& config) {
+  auto find = [&](const std::string& reference) -> Result<std::shared_ptr<const image::Image>> {
+    auto image = core.images.Find(reference);
+    if (image) return image;
+    return Error(Code::kNotFound,
+                 StrCat("image \"", Printable(reference), "\" not found: pull it first"));
+  };
+  if (config.image.image.empty()) return Error(Code::kInvalidArgument, "image.image is empty");
+  ContainerImages images;
+  ASSIGN_OR_RETURN(images.own, find(config.image.image));
+  images.mounts.resize(config.mounts.size());
+  size_t count = 0;
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    if (!config.mounts[i].image) continue;
+    if (++count > kMaxImageMounts) {
+      return Error(Code::kInvalidArgument,
+                   StrCat("mounts: more than ", kMaxImageMounts, " images"));
+    }
+    ASSIGN_OR_RETURN(images.mounts[i], find(config.mounts[i].image->image), "mounts[", i,
+                     "].image");
+  }
+  return images;
+}
+
 ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const ContainerConfig& config,
-                                   const image::Image& image, const std::string& id) {
+                                   const ContainerImages& images, const std::string& id) {
+  const image::Image& image = *images.own;
   ContainerRecord record;
   Container& container = record.container;
   container.id = id;
@@ -146,18 +215,26 @@ ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const Conta
   const std::string& parent = pod.config.cgroup_parent;
   record.cgroup_path = StrCat(parent.empty() ? core.config.cgroup.default_parent : parent, "/", id);
   record.layers = image.config.diff_ids;
+  for (size_t i = 0; i < images.mounts.size(); ++i) {
+    if (!images.mounts[i]) continue;
+    const auto& layers = images.mounts[i]->config.diff_ids;
+    record.layers.insert(record.layers.end(), layers.begin(), layers.end());
+    // The same as PullImage returned, which is what clients compare it with.
+    container.config.mounts[i].image->image_ref = images.mounts[i]->id;
+  }
   return record;
 }
 
-Status BuildContainer(Core& core, const Pod& pod, const image::Image& image,
+Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
                       ContainerEntry& entry) {
+  const image::Image& image = *images.own;
   ContainerRecord record = entry.Get();
   const ContainerConfig& config = record.container.config;
   RETURN_IF_ERROR(CheckResources(config.resources), "linux.resources");
   RETURN_IF_ERROR(CheckLogPath(pod, config));
   RETURN_IF_ERROR(CheckHostPaths(config));
-  RETURN_IF_ERROR(core.snapshotter.CreateSnapshot(record.container.id, {record.layers}),
-                  "snapshot");
+  RETURN_IF_ERROR(CheckImagePaths(core, config, images));
+  RETURN_IF_ERROR(CreateSnapshot(core, pod, record.container.id, image), "snapshot");
   Failpoint("create_container.snapshot");
   ASSIGN_OR_RETURN(auto user, ResolveUser(core, record, image));
   record.container.user = user.user;
@@ -166,8 +243,27 @@ Status BuildContainer(Core& core, const Pod& pod, const image::Image& image,
   return core.Save(entry, [&](ContainerRecord& r) {
     r.container.user = user.user;
     r.device_rules = spec.device_rules;
+    r.mount_label = spec.mount_label;
+    for (const OciNamespace& ns : spec.namespaces) {
+      if (ns.type == "pid") r.target_pid_ns = ns.path;
+    }
+    for (const OciMount& mount : spec.mounts) {
+      if (mount.type != "image") continue;
+      r.volume_layers.push_back(images.mounts[mount.index]->config.diff_ids);
+    }
     r.phase = ContainerPhase::kCreated;
   });
+}
+
+Status CheckTarget(Core& core, const ContainerRecord& record) {
+  const auto& namespaces = record.container.config.security.namespaces;
+  if (!namespaces || namespaces->pid != NamespaceMode::kTarget) return Ok();
+  ASSIGN_OR_RETURN(std::string now,
+                   TargetPidNamespace(core, record.container.pod_id, namespaces->target_id));
+  if (now == record.target_pid_ns) return Ok();
+  return Error(Code::kFailedPrecondition,
+               StrCat("namespace_options.target_id: container ", Printable(namespaces->target_id),
+                      " has been started again meanwhile"));
 }
 
 Result<OciSpec> SpecOfContainer(Core& core, const ContainerRecord& record) {

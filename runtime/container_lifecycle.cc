@@ -33,6 +33,14 @@ Status SendSignal(Core& core, const Context& context, const std::string& id, int
   return shim.Signal(context.Timeout(5'000), number);
 }
 
+bool UsesRemovedImage(Core& core, const ContainerRecord& record) {
+  if (!core.images.Find(record.container.image_id)) return true;
+  for (const Mount& mount : record.container.config.mounts) {
+    if (mount.image && !core.images.Find(mount.image->image_ref)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Status StopContainer(Core& core, const Context& context, ContainerEntry& entry, int64_t timeout_s) {
@@ -90,10 +98,10 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
   RETURN_IF_ERROR(RemoveContainerFiles(core, entry.Get()), "remove container ", id);
   RETURN_IF_ERROR(core.store->RemoveContainer(id));
   core.index.containers.Remove(id);
-  const std::string image_id =
-      entry.With([](const ContainerRecord& r) { return r.container.image_id; });
   // It may have been the last that used the layers of an image that was removed before.
-  if (!core.images.Find(image_id)) RETURN_IF_ERROR(core.images.CollectLayers(), "collect layers");
+  if (UsesRemovedImage(core, entry.Get())) {
+    RETURN_IF_ERROR(core.images.CollectLayers(), "collect layers");
+  }
   return Ok();
 }
 

@@ -57,17 +57,11 @@ Result<std::string> ContainerManager::Create(const Context& context, const std::
     return Error(Code::kFailedPrecondition,
                  StrCat(what, ": pod sandbox ", pod.id, " is not ready"));
   }
-  if (config.image.image.empty())
-    return Error(Code::kInvalidArgument, StrCat(what, ": image.image is empty"));
   // Until the record below says that the layers are in use.
   image::LayerHold hold(core_.images);
-  auto image = core_.images.Find(config.image.image);
-  if (!image) {
-    return Error(Code::kNotFound, StrCat(what, ": image \"", Printable(config.image.image),
-                                         "\" not found: pull it first"));
-  }
+  ASSIGN_OR_RETURN(auto images, FindImages(core_, config), what);
   const std::string id = NewId();
-  ContainerRecord record = NewContainerRecord(core_, pod, config, *image, id);
+  ContainerRecord record = NewContainerRecord(core_, pod, config, images, id);
   auto reserved = core_.index.containers.Reserve(ContainerKey(pod.id, config.metadata), id,
                                                  std::make_shared<ContainerEntry>(record));
   ContainerEntry& entry = *reserved.entry;
@@ -77,7 +71,7 @@ Result<std::string> ContainerManager::Create(const Context& context, const std::
   }
   Status status = core_.store->Put(record);
   Failpoint("create_container.recorded");
-  if (status.ok()) status = BuildContainer(core_, pod, *image, entry);
+  if (status.ok()) status = BuildContainer(core_, pod, images, entry);
   if (!status.ok()) return FailCreation(core_, entry, id, std::move(status).error().Wrap(what));
   Failpoint("create_container.done");
   entry.creation.Finish(Ok());

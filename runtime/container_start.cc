@@ -1,10 +1,14 @@
 #include "runtime/container_start.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 
 #include "base/failpoint.h"
+#include "base/file.h"
 #include "base/time.h"
+#include "runtime/container_create.h"
 #include "runtime/container_lifecycle.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -30,17 +34,46 @@ struct Launched {
   UniqueFd connection;
 };
 
+// What the snapshotter gives to a container, detached: gone with its last descriptor.
+struct Mounts {
+  UniqueFd root;
+  std::vector<UniqueFd> images;
+};
+
+Result<Mounts> MountAll(Core& core, const ContainerRecord& record) {
+  ASSIGN_OR_RETURN(auto pod, core.FindPod(record.container.pod_id));
+  const bool mapped = pod->With(
+      [](const PodRecord& r) { return HasUserNamespace(r.pod.config.security.namespaces); });
+  UniqueFd user_namespace;
+  if (mapped) {
+    ASSIGN_OR_RETURN(user_namespace,
+                     Open(core.PodDir(record.container.pod_id) + "/ns/user", O_RDONLY));
+  }
+  snapshotter::MountOptions options;
+  options.user_namespace = user_namespace.get();
+  options.selinux_context = record.mount_label;
+  Mounts mounts;
+  ASSIGN_OR_RETURN(mounts.root, core.snapshotter.Mount(record.container.id, options),
+                   "mount root file system");
+  for (const auto& layers : record.volume_layers) {
+    ASSIGN_OR_RETURN(auto image, core.snapshotter.MountLayers(layers, options), "mount image");
+    mounts.images.push_back(std::move(image));
+  }
+  return mounts;
+}
+
 Result<Launched> Launch(Core& core, const Context& context, const ContainerRecord& record) {
   const std::string& id = record.container.id;
   RETURN_IF_ERROR(
       core.cgroups->Create(record.cgroup_path, record.container.resources, record.device_rules));
   Failpoint("start_container.cgroup");
-  ASSIGN_OR_RETURN(auto rootfs, core.snapshotter.Mount(id, {}), "mount root file system");
+  RETURN_IF_ERROR(CheckTarget(core, record));
+  ASSIGN_OR_RETURN(auto mounts, MountAll(core, record));
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(id));
   ASSIGN_OR_RETURN(auto child, core.shims->Start(dir.get()), "start shim");
   Failpoint("start_container.shim");
   ASSIGN_OR_RETURN(auto shim, ShimClient::Connect(dir.get()));
-  auto state = shim.Launch(context.Timeout(kLaunchTimeoutMs), rootfs.get());
+  auto state = shim.Launch(context.Timeout(kLaunchTimeoutMs), mounts.root.get(), mounts.images);
   if (!state.ok()) return std::move(state).error();  // and the child is killed and reaped
   Failpoint("start_container.launched");
   core.monitor->Reap(std::move(child));

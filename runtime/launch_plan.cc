@@ -8,6 +8,7 @@
 #include <array>
 
 #include "runtime/capabilities.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -105,14 +106,38 @@ void ApplyOption(const std::string& option, MountPlan& plan) {
   }
 }
 
-Result<MountPlan> MakeMount(const OciMount& mount) {
+MountKind KindOf(const std::string& type) {
+  if (type == "bind") return MountKind::kBind;
+  return type == "image" ? MountKind::kImage : MountKind::kFilesystem;
+}
+
+// File systems that are made for the container take ids as the host's, and a label for all files.
+void AdaptOptions(const OciSpec& spec, MountPlan& plan) {
+  for (std::string& option : plan.options) {
+    const bool uid = option.starts_with("uid=");
+    const std::vector<IdMapping>& mappings = uid ? spec.uid_mappings : spec.gid_mappings;
+    if (mappings.empty() || (!uid && !option.starts_with("gid="))) continue;
+    auto id = ParseNumber<uint32_t>(std::string_view(option).substr(4));
+    if (!id) continue;
+    option =
+        StrCat(option.substr(0, 4), mappings[0].host_id + (*id < mappings[0].length ? *id : 0));
+  }
+  const bool labelled = plan.fstype == "tmpfs" || plan.fstype == "mqueue";
+  if (!spec.mount_label.empty() && labelled) {
+    plan.options.push_back(StrCat("context=", spec.mount_label));
+  }
+}
+
+Result<MountPlan> MakeMount(const OciSpec& spec, const OciMount& mount) {
   MountPlan plan;
-  plan.kind = mount.type == "bind" ? MountKind::kBind : MountKind::kFilesystem;
+  plan.kind = KindOf(mount.type);
   plan.source = mount.source;
   plan.destination = mount.destination;
   plan.fstype = mount.type;
   for (const std::string& option : mount.options) ApplyOption(option, plan);
-  if (plan.kind == MountKind::kBind) {
+  if (plan.kind == MountKind::kFilesystem) {
+    AdaptOptions(spec, plan);
+  } else {
     if (!plan.options.empty()) {
       return Error(Code::kInvalidArgument, StrCat("mount ", Printable(mount.destination),
                                                   ": unknown option ", Printable(plan.options[0])));
@@ -121,6 +146,8 @@ Result<MountPlan> MakeMount(const OciMount& mount) {
     // cleared.
     plan.attributes &= MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     if (plan.propagation == 0) plan.propagation = MS_PRIVATE;
+    plan.uids = IdRanges(mount.uid_mappings);
+    plan.gids = IdRanges(mount.gid_mappings);
   }
   return plan;
 }
@@ -157,7 +184,7 @@ std::vector<MountPlan> CgroupMounts(const MountPlan& wanted, const CgroupJoin& c
 
 Status AddMounts(const LaunchInputs& inputs, shim::wire::LaunchPlan& plan) {
   for (const OciMount& mount : inputs.spec.mounts) {
-    ASSIGN_OR_RETURN(MountPlan one, MakeMount(mount));
+    ASSIGN_OR_RETURN(MountPlan one, MakeMount(inputs.spec, mount));
     if (mount.type != "cgroup") {
       plan.mounts.push_back(std::move(one));
       continue;
@@ -201,6 +228,8 @@ Result<shim::wire::ProcessPlan> MakeProcess(const OciProcess& process, const std
   }
   plan.no_new_privs = process.no_new_privileges;
   plan.oom_score_adj = process.oom_score_adj;
+  plan.apparmor_profile = process.apparmor_profile;
+  plan.selinux_label = process.selinux_label;
   plan.seccomp = seccomp;
   return plan;
 }
@@ -222,7 +251,13 @@ Result<shim::wire::LaunchPlan> MakeLaunchPlan(const LaunchInputs& inputs) {
     if (flag == nullptr) {
       return Error(Code::kInvalidArgument, StrCat("unknown namespace ", Printable(ns.type)));
     }
-    plan.namespaces.push_back({*flag, ns.path});
+    if (*flag != CLONE_NEWUSER) {
+      plan.namespaces.push_back({*flag, ns.path});
+    } else if (ns.path.empty() || spec.uid_mappings.empty() || spec.gid_mappings.empty()) {
+      return Error(Code::kInvalidArgument, "a user namespace that is not the pod's");
+    } else {
+      plan.user_namespace = {ns.path, spec.uid_mappings[0].host_id, spec.gid_mappings[0].host_id};
+    }
   }
   RETURN_IF_ERROR(AddMounts(inputs, plan));
   for (const OciDevice& device : spec.devices) {

@@ -50,6 +50,24 @@ TEST(LaunchPlan, RecursiveReadOnlyCoversWhatIsBelow) {
   EXPECT_TRUE(OneMount({"/v", "bind", "/host", {"rbind", "rro"}}).recursive_attributes);
 }
 
+TEST(LaunchPlan, IdsOfNewFileSystemsAreTheHosts) {
+  OciSpec spec;
+  spec.mounts = {{"/dev/pts", "devpts", "devpts", {"newinstance", "gid=5"}},
+                 {"/v", "tmpfs", "tmpfs", {"uid=7", "gid=2000"}}};
+  spec.namespaces = {{"user", "/run/ns/user"}, {"pid", ""}};
+  spec.uid_mappings = {{100000, 0, 1000}};
+  spec.gid_mappings = {{200000, 0, 1000}};
+  auto plan = Plan(spec);
+  ASSERT_TRUE(plan.ok()) << plan.error().message();
+  EXPECT_EQ(plan->user_namespace.path, "/run/ns/user");
+  EXPECT_EQ(plan->user_namespace.uid, 100000U);
+  EXPECT_EQ(plan->user_namespace.gid, 200000U);
+  ASSERT_EQ(plan->namespaces.size(), 1U);
+  EXPECT_EQ(plan->mounts[0].options[1], "gid=200005");
+  // One that does not exist in there is root's.
+  EXPECT_EQ(plan->mounts[1].options, (std::vector<std::string>{"uid=100007", "gid=200000"}));
+}
+
 TEST(LaunchPlan, ALaterOptionWins) {
   EXPECT_EQ(OneMount({"/v", "bind", "/h", {"ro", "rw"}}).attributes, 0U);
 }

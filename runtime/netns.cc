@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -38,11 +39,12 @@ struct Kind {
   int flag;
   bool PodNamespaceOptions::*wanted;
   std::string PodNamespaces::*path;
+  UniqueFd OwnedNamespaces::*owned;
 };
 constexpr std::array<Kind, 3> kKinds = {{
-    {"net", CLONE_NEWNET, &PodNamespaceOptions::net, &PodNamespaces::net},
-    {"ipc", CLONE_NEWIPC, &PodNamespaceOptions::ipc, &PodNamespaces::ipc},
-    {"uts", CLONE_NEWUTS, &PodNamespaceOptions::uts, &PodNamespaces::uts},
+    {"net", CLONE_NEWNET, &PodNamespaceOptions::net, &PodNamespaces::net, &OwnedNamespaces::net},
+    {"ipc", CLONE_NEWIPC, &PodNamespaceOptions::ipc, &PodNamespaces::ipc, &OwnedNamespaces::ipc},
+    {"uts", CLONE_NEWUTS, &PodNamespaceOptions::uts, &PodNamespaces::uts, &OwnedNamespaces::uts},
 }};
 
 // "net.ipv4.conf.eth0/100.forwarding" or "net/ipv4/conf/eth0.100/forwarding": the first separator
@@ -106,48 +108,76 @@ Status BringLoopbackUp() {
   return Ok();
 }
 
-// /proc/sys shows and changes the namespaces of the thread that opens the file.
-Status WriteSysctls(const PodNamespaceOptions& options) {
-  StringMap paths;
+Status WriteSysctl(int sys, const std::string& path, const std::string& value) {
+  auto file = OpenNoSymlinks(sys, path, O_WRONLY);
+  Status status = file.ok() ? Ok() : Status(file.error());
+  if (status.ok() && write(file->get(), value.data(), value.size()) < 0) {
+    status = ErrnoError(StrCat("write \"", value, "\""));
+  }
+  if (status.ok()) return status;
+  Code code = status.code() == Code::kInternal || status.code() == Code::kNotFound
+                  ? Code::kInvalidArgument
+                  : status.code();
+  return std::move(status).error().WithCode(code).Wrap(StrCat("sysctl ", path));
+}
+
+// /proc/sys shows and changes the namespaces of the thread that opens the file. The last step of a
+// thread that ends with it: see below.
+Status WriteSysctls(const PodNamespaceOptions& options, const OwnedNamespaces* owned) {
+  StringMap net, ipc;
   if (options.net) {
-    paths["net/ipv4/ip_unprivileged_port_start"] = "0";
-    paths["net/ipv4/ping_group_range"] = "0 2147483647";
+    net["net/ipv4/ip_unprivileged_port_start"] = "0";
+    net["net/ipv4/ping_group_range"] = "0 2147483647";
   }
-  for (const auto& [name, value] : options.sysctls) paths[SysctlPath(name)] = value;
-  if (paths.empty()) return Ok();
+  for (const auto& [name, value] : options.sysctls) {
+    std::string path = SysctlPath(name);
+    StringMap& kind = path.starts_with("net/") ? net : ipc;
+    kind[path] = value;
+  }
+  if (net.empty() && ipc.empty()) return Ok();
   ASSIGN_OR_RETURN(UniqueFd sys, Open("/proc/sys", O_PATH | O_DIRECTORY));
-  for (const auto& [path, value] : paths) {
-    auto file = OpenNoSymlinks(sys.get(), path, O_WRONLY);
-    Status status = file.ok() ? Ok() : Status(file.error());
-    if (status.ok() && write(file->get(), value.data(), value.size()) < 0) {
-      status = ErrnoError(StrCat("write \"", value, "\""));
+  for (const auto& [path, value] : net) RETURN_IF_ERROR(WriteSysctl(sys.get(), path, value));
+  if (ipc.empty()) return Ok();
+  // Those of an ipc namespace are its user namespace's root's, and capabilities do not count. The
+  // raw call changes this thread alone.
+  const uid_t owner = owned == nullptr ? 0 : owned->uid;
+  if (owner != 0 && syscall(SYS_setresuid, owner, owner, owner) != 0)
+    return ErrnoError("setresuid");
+  for (const auto& [path, value] : ipc) RETURN_IF_ERROR(WriteSysctl(sys.get(), path, value));
+  return Ok();
+}
+
+Status TakeNamespacesOn(const PodNamespaceOptions& options, const OwnedNamespaces* owned) {
+  int flags = 0;
+  for (const Kind& kind : kKinds) {
+    if (!(options.*kind.wanted)) continue;
+    flags |= kind.flag;
+    if (owned != nullptr && setns((owned->*kind.owned).get(), kind.flag) != 0) {
+      return ErrnoError(StrCat("enter the pod's namespace ", kind.name));
     }
-    if (status.ok()) continue;
-    Code code = status.code() == Code::kInternal || status.code() == Code::kNotFound
-                    ? Code::kInvalidArgument
-                    : status.code();
-    return std::move(status).error().WithCode(code).Wrap(StrCat("sysctl ", path));
   }
+  if (owned == nullptr && flags != 0 && unshare(flags) != 0) return ErrnoError("unshare");
   return Ok();
 }
 
 // Runs in the thread that takes the new namespaces on.
-Status MakeNamespaces(const std::string& dir, const PodNamespaceOptions& options) {
-  int flags = 0;
-  for (const Kind& kind : kKinds) flags |= options.*kind.wanted ? kind.flag : 0;
-  if (flags != 0 && unshare(flags) != 0) return ErrnoError("unshare");
+Status MakeNamespaces(const std::string& dir, const PodNamespaceOptions& options,
+                      const OwnedNamespaces* owned) {
+  RETURN_IF_ERROR(TakeNamespacesOn(options, owned));
   if (options.uts && !options.hostname.empty() &&
       sethostname(options.hostname.data(), options.hostname.size()) != 0) {
     return ErrnoError("sethostname");
   }
   if (options.net) RETURN_IF_ERROR(BringLoopbackUp());
-  RETURN_IF_ERROR(WriteSysctls(options));
   for (const Kind& kind : kKinds) {
     if (!(options.*kind.wanted)) continue;
     RETURN_IF_ERROR(
         PinNamespace(StrCat("/proc/thread-self/ns/", kind.name), StrCat(dir, "/", kind.name)));
   }
-  return Ok();
+  if (owned != nullptr) {
+    RETURN_IF_ERROR(PinNamespace(FdPath(owned->user.get()), dir + "/user"));
+  }
+  return WriteSysctls(options, owned);
 }
 
 bool IsMountRoot(const std::string& path) {
@@ -188,14 +218,15 @@ Status RemovePrivateMount(const std::string& path) {
 }
 
 Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
-                                          const PodNamespaceOptions& options) {
+                                          const PodNamespaceOptions& options,
+                                          const OwnedNamespaces* owned) {
   RETURN_IF_ERROR(CheckSysctls(options));
   RETURN_IF_ERROR(CheckHostname(options.hostname));
   // Left by a daemon that died here; a file that is mounted on cannot be used a second time.
   RETURN_IF_ERROR(RemovePodNamespaces(dir));
   if (mkdir(dir.c_str(), 0700) != 0) return ErrnoError(StrCat("mkdir ", dir));
   Status status;
-  std::thread maker([&] { status = MakeNamespaces(dir, options); });
+  std::thread maker([&] { status = MakeNamespaces(dir, options, owned); });
   maker.join();
   if (!status.ok()) {
     (void)RemovePodNamespaces(dir);
@@ -205,6 +236,7 @@ Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
   for (const Kind& kind : kKinds) {
     if (options.*kind.wanted) made.*kind.path = StrCat(dir, "/", kind.name);
   }
+  if (owned != nullptr) made.user = dir + "/user";
   return made;
 }
 

@@ -1,9 +1,11 @@
-// A pod's own net, ipc and uts namespaces: made without a process, kept alive by bind mounts on
-// files of one directory.
+// A pod's own net, ipc, uts and user namespaces: kept alive by bind mounts on files of one
+// directory, without a process.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "runtime/types.h"
 
@@ -15,9 +17,16 @@ struct PodNamespaceOptions {
   StringMap sysctls;                        // CheckSysctls
 };
 
+// A user namespace and those of the pod's that it owns, made already (shim/pod_namespaces.h). Its
+// id 0 is `uid` of the host.
+struct OwnedNamespaces {
+  UniqueFd user, net, ipc, uts;
+  uint32_t uid = 0;
+};
+
 // Absolute paths of the files; empty for what is the host's.
 struct PodNamespaces {
-  std::string net, ipc, uts;
+  std::string net, ipc, uts, user;
 };
 
 // Only what belongs to a namespace of the pod's own: net.* with net, kernel.{shm,msg,sem}* and
@@ -32,12 +41,14 @@ Status EnsurePrivateMount(const std::string& path);
 // Takes that back; ok if it is not there.
 Status RemovePrivateMount(const std::string& path);
 
-// Makes `dir` (parents exist) with the files "net", "ipc", "uts". In a new net namespace `lo` is
+// Makes `dir` (parents exist) with the files "net", "ipc", "uts", and "user" if `owned` is given:
+// then its namespaces are taken, and none made. In a new net namespace `lo` is
 // up, and unless a sysctl says otherwise every port is unprivileged and every group may ping, as
 // with containerd 2. On failure nothing is left. Runs in a short-lived thread; the caller's
 // namespaces stay as they are.
 Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
-                                          const PodNamespaceOptions& options);
+                                          const PodNamespaceOptions& options,
+                                          const OwnedNamespaces* owned = nullptr);
 
 // Keeps one more namespace ("/proc/PID/ns/pid") alive by a bind mount on the new file `path`, in a
 // directory that CreatePodNamespaces has made.

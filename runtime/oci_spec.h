@@ -33,11 +33,14 @@ struct OciProcess {
   std::vector<OciRlimit> rlimits;
   bool no_new_privileges = false;
   int oom_score_adj = 0;
-  std::string apparmor_profile, selinux_label;
+  std::string apparmor_profile, selinux_label;  // empty: none
 };
 struct OciMount {
-  std::string destination, type, source;  // type "bind" for bind mounts
-  std::vector<std::string> options;       // "ro", "nosuid", "rbind", "rslave", "mode=1777"...
+  // Type "bind" for bind mounts, "image" for an image's layers: then the source is a path in there.
+  std::string destination, type, source;
+  std::vector<std::string> options = {};  // "ro", "nosuid", "rbind", "rslave", "mode=1777"...
+  size_t index = 0;                       // in ContainerConfig.mounts, of one of type "image"
+  std::vector<IdMapping> uid_mappings = {}, gid_mappings = {};
 };
 struct OciDevice {
   std::string path;
@@ -56,11 +59,13 @@ struct OciSpec {
   std::string hostname;          // of a new uts namespace; empty: not set
   std::vector<OciMount> mounts;  // in the order of mounting
   std::vector<OciNamespace> namespaces;
+  std::vector<IdMapping> uid_mappings, gid_mappings;  // of the user namespace
   std::vector<OciDevice> devices;
   std::vector<DeviceRule> device_rules;
   std::string cgroups_path;
   LinuxResources resources;
   std::vector<std::string> masked_paths, readonly_paths;
+  std::string mount_label;  // SELinux's, of the root and of new file systems; empty: none
   std::string rootfs_propagation = "rprivate";  // "rprivate", "rslave", "rshared"
   // Which seccomp filter: nothing is unconfined; runtime/seccomp_profile.h compiles it.
   std::optional<SecurityProfile> seccomp;
@@ -70,6 +75,7 @@ struct OciSpec {
 struct PodPaths {
   std::string resolv_conf, hostname, hosts, shm;  // empty: not given to containers
   std::string net_ns, ipc_ns, uts_ns, pid_ns;     // empty: host's (net, ipc, uts) or own (pid)
+  std::string user_ns;                            // empty: host's
 };
 
 struct SpecInputs {

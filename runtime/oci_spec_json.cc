@@ -36,13 +36,26 @@ Json ProcessJson(const OciProcess& process) {
   return json;
 }
 
+Json MappingsJson(const std::vector<IdMapping>& mappings) {
+  Json list = Json::array();
+  for (const IdMapping& mapping : mappings) {
+    list.push_back({{"containerID", mapping.container_id},
+                    {"hostID", mapping.host_id},
+                    {"size", mapping.length}});
+  }
+  return list;
+}
+
 Json MountsJson(const std::vector<OciMount>& mounts) {
   Json list = Json::array();
   for (const OciMount& mount : mounts) {
-    list.push_back({{"destination", mount.destination},
-                    {"type", mount.type},
-                    {"source", mount.source},
-                    {"options", mount.options}});
+    Json item = {{"destination", mount.destination},
+                 {"type", mount.type},
+                 {"source", mount.source},
+                 {"options", mount.options}};
+    if (!mount.uid_mappings.empty()) item["uidMappings"] = MappingsJson(mount.uid_mappings);
+    if (!mount.gid_mappings.empty()) item["gidMappings"] = MappingsJson(mount.gid_mappings);
+    list.push_back(std::move(item));
   }
   return list;
 }
@@ -116,6 +129,11 @@ std::string OciSpecJson(const OciSpec& spec) {
                      {"maskedPaths", spec.masked_paths},
                      {"readonlyPaths", spec.readonly_paths},
                      {"rootfsPropagation", spec.rootfs_propagation}};
+  if (!spec.uid_mappings.empty()) {
+    linux_json["uidMappings"] = MappingsJson(spec.uid_mappings);
+    linux_json["gidMappings"] = MappingsJson(spec.gid_mappings);
+  }
+  if (!spec.mount_label.empty()) linux_json["mountLabel"] = spec.mount_label;
   Json json = {{"ociVersion", "1.1.0"},
                {"process", ProcessJson(spec.process)},
                {"root", {{"path", "rootfs"}, {"readonly", spec.root_readonly}}},

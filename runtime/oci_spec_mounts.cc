@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "runtime/oci_spec_parts.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -100,10 +101,12 @@ Status CheckPropagation(std::string_view field, const Mount& mount, int source) 
              "\" lies on a mount that is not shared", bidirectional ? "" : ", nor a slave of one"));
 }
 
-Status CheckMountFields(const std::string& field, const Mount& mount) {
-  if (mount.image || !mount.image_sub_path.empty()) return UnimplementedField(field + ".image");
-  if (!mount.uid_mappings.empty()) return UnimplementedField(field + ".uid_mappings");
-  if (!mount.gid_mappings.empty()) return UnimplementedField(field + ".gid_mappings");
+Status CheckMountFields(const std::string& field, const Mount& mount, bool in_user_namespace) {
+  RETURN_IF_ERROR(CheckMountMappings(field, mount));
+  if (mount.propagation == MountPropagation::kBidirectional && in_user_namespace) {
+    // The kernel lets no mount out of a namespace that is less privileged.
+    return InvalidField(field + ".propagation", "bidirectional, in a pod with a user namespace");
+  }
   if (!mount.recursive_read_only) return Ok();
   if (!mount.readonly) {
     return InvalidField(field + ".recursive_read_only", "without readonly");
@@ -126,19 +129,7 @@ std::string PropagationOption(MountPropagation propagation) {
   return "rprivate";
 }
 
-Result<OciMount> CriMount(const std::string& field, const Mount& mount) {
-  RETURN_IF_ERROR(CheckMountFields(field, mount));
-  OciMount out;
-  ASSIGN_OR_RETURN(out.destination,
-                   CleanContainerPath(field + ".container_path", mount.container_path));
-  RETURN_IF_ERROR(CheckDestination(field + ".container_path", out.destination));
-  ASSIGN_OR_RETURN(out.source, CleanContainerPath(field + ".host_path", mount.host_path));
-  ASSIGN_OR_RETURN(UniqueFd source, Open(out.source, O_PATH), field, ".host_path");
-  RETURN_IF_ERROR(CheckPropagation(field, mount, source.get()));
-
-  out.type = "bind";
-  out.options = {"rbind", PropagationOption(mount.propagation)};
-  out.options.emplace_back(mount.recursive_read_only ? "rro" : mount.readonly ? "ro" : "rw");
+Status AddMountOptions(const std::string& field, const Mount& mount, OciMount& out) {
   for (const std::string& option : mount.mount_options) {
     if (std::find(kMountOptions.begin(), kMountOptions.end(), option) == kMountOptions.end()) {
       return InvalidField(field + ".mount_options",
@@ -146,6 +137,51 @@ Result<OciMount> CriMount(const std::string& field, const Mount& mount) {
     }
     out.options.push_back(option);
   }
+  return Ok();
+}
+
+// The files of an image at a path: read-only, and without setuid programs and devices. It is
+// nobody's peer, and its ids are the pod's already.
+Status ImageMount(const std::string& field, const Mount& mount, OciMount& out) {
+  if (!mount.readonly) return InvalidField(field + ".readonly", "false, with an image");
+  if (!mount.host_path.empty()) return InvalidField(field + ".host_path", "with an image");
+  if (mount.propagation != MountPropagation::kPrivate) {
+    return InvalidField(field + ".propagation", "not private, with an image");
+  }
+  if (!mount.image_sub_path.empty()) {
+    const std::string absolute = mount.image_sub_path.starts_with('/')
+                                     ? mount.image_sub_path
+                                     : StrCat("/", mount.image_sub_path);
+    ASSIGN_OR_RETURN(out.source, CleanContainerPath(field + ".image_sub_path", absolute));
+  }
+  out.type = "image";
+  out.options = {"ro", "nosuid", "nodev"};
+  return AddMountOptions(field, mount, out);
+}
+
+Result<OciMount> CriMount(const std::string& field, const Mount& mount, bool in_user_namespace) {
+  RETURN_IF_ERROR(CheckMountFields(field, mount, in_user_namespace));
+  OciMount out;
+  ASSIGN_OR_RETURN(out.destination,
+                   CleanContainerPath(field + ".container_path", mount.container_path));
+  RETURN_IF_ERROR(CheckDestination(field + ".container_path", out.destination));
+  if (mount.image) {
+    RETURN_IF_ERROR(ImageMount(field, mount, out));
+    return out;
+  }
+  if (!mount.image_sub_path.empty()) {
+    return InvalidField(field + ".image_sub_path", "without an image");
+  }
+  ASSIGN_OR_RETURN(out.source, CleanContainerPath(field + ".host_path", mount.host_path));
+  ASSIGN_OR_RETURN(UniqueFd source, Open(out.source, O_PATH), field, ".host_path");
+  RETURN_IF_ERROR(CheckPropagation(field, mount, source.get()));
+
+  out.type = "bind";
+  out.options = {"rbind", PropagationOption(mount.propagation)};
+  out.options.emplace_back(mount.recursive_read_only ? "rro" : mount.readonly ? "ro" : "rw");
+  RETURN_IF_ERROR(AddMountOptions(field, mount, out));
+  out.uid_mappings = mount.uid_mappings;
+  out.gid_mappings = mount.gid_mappings;
   return out;
 }
 
@@ -195,9 +231,12 @@ Status BuildMounts(const SpecInputs& inputs, OciSpec& spec) {
   if (container.mounts.size() > kMaxMounts) {
     return InvalidField("mounts", StrCat("more than ", kMaxMounts));
   }
+  const bool in_user_namespace = HasUserNamespace(inputs.pod.security.namespaces);
   std::vector<OciMount> wanted;
   for (size_t i = 0; i < container.mounts.size(); ++i) {
-    ASSIGN_OR_RETURN(OciMount mount, CriMount(StrCat("mounts[", i, "]"), container.mounts[i]));
+    ASSIGN_OR_RETURN(OciMount mount,
+                     CriMount(StrCat("mounts[", i, "]"), container.mounts[i], in_user_namespace));
+    mount.index = i;
     wanted.push_back(std::move(mount));
   }
   std::vector<OciMount> extra = NotHidden(PodMounts(inputs), wanted);

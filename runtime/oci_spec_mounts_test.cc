@@ -144,14 +144,42 @@ TEST_F(OciMountsTest, PathsAreChecked) {
   ExpectRefused(Code::kNotFound, "mounts[0].host_path: open /nonexistent/volume");
 }
 
-TEST_F(OciMountsTest, WhatIsMissingIsNamed) {
+TEST_F(OciMountsTest, ImagesAreReadOnlyAndNotMore) {
   Mount mount = Bind("/model", "");
   mount.image.emplace().image = "registry/model:1";
-  container_.mounts = {mount};
-  ExpectRefused(Code::kUnimplemented, "mounts[0].image");
+  mount.image_sub_path = "a//b/";
+  mount.readonly = true;
+  container_.mounts = {Bind("/first"), mount};
+  OciSpec spec = MustBuild();
+  const OciMount* image = MountAt(spec, "/model");
+  ASSERT_NE(image, nullptr);
+  EXPECT_EQ(image->type, "image");
+  EXPECT_EQ(image->source, "/a/b");
+  EXPECT_EQ(image->index, 1u);
+  EXPECT_THAT(image->options, ElementsAre("ro", "nosuid", "nodev"));
+  container_.mounts[1].mount_options = {"noexec"};
+  EXPECT_THAT(MountAt(MustBuild(), "/model")->options,
+              ElementsAre("ro", "nosuid", "nodev", "noexec"));
+  container_.mounts[1].readonly = false;
+  ExpectRefused(Code::kInvalidArgument, "mounts[1].readonly");
+  container_.mounts[1].readonly = true;
+  container_.mounts[1].image_sub_path = "../b";
+  ExpectRefused(Code::kInvalidArgument, "mounts[1].image_sub_path");
+}
+
+TEST_F(OciMountsTest, MappingsAreOfBothKindsAndApart) {
   container_.mounts = {Bind("/a")};
-  container_.mounts[0].uid_mappings = {{1000, 0, 1}};
-  ExpectRefused(Code::kUnimplemented, "mounts[0].uid_mappings");
+  Mount& mount = container_.mounts[0];
+  mount.uid_mappings = {{1000, 0, 10}};
+  ExpectRefused(Code::kInvalidArgument, "mounts[0].gidMappings");
+  mount.gid_mappings = {{1000, 0, 10}, {2000, 9, 1}};
+  ExpectRefused(Code::kInvalidArgument, "mounts[0].gidMappings[1]");
+  mount.gid_mappings = {{1000, 0, 0}};
+  ExpectRefused(Code::kInvalidArgument, "gidMappings[0].length");
+  mount.gid_mappings = {{1000, 0, 10}};
+  OciSpec spec = MustBuild();
+  ASSERT_EQ(MountAt(spec, "/a")->uid_mappings.size(), 1u);
+  EXPECT_EQ(MountAt(spec, "/a")->uid_mappings[0].host_id, 1000u);
 }
 
 // Propagation depends on the host's mounts, so this makes some, in a namespace of its own.

@@ -5,7 +5,9 @@
 #include <array>
 
 #include "base/file.h"
+#include "runtime/lsm.h"
 #include "runtime/oci_spec_parts.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -20,9 +22,6 @@ const NamespaceOptions& OptionsOf(const SpecInputs& inputs) {
 }
 
 Status CheckNamespaces(const NamespaceOptions& options) {
-  if (options.userns && options.userns->mode != NamespaceMode::kNode) {
-    return UnimplementedField("namespace_options.userns_options");
-  }
   for (NamespaceMode mode : {options.network, options.ipc}) {
     if (mode != NamespaceMode::kPod && mode != NamespaceMode::kNode) {
       return InvalidField("namespace_options", "network and ipc are the pod's or the node's");
@@ -31,10 +30,25 @@ Status CheckNamespaces(const NamespaceOptions& options) {
   return Ok();
 }
 
+Status BuildUserNamespace(const SpecInputs& inputs, OciSpec& spec) {
+  const NamespaceOptions& pod = inputs.pod.security.namespaces;
+  RETURN_IF_ERROR(CheckUserNamespace(pod));
+  if (inputs.container.security.namespaces) {
+    RETURN_IF_ERROR(CheckSameUserNamespace(pod, *inputs.container.security.namespaces));
+  }
+  if (!HasUserNamespace(pod)) return Ok();
+  RETURN_IF_ERROR(CheckIdsAreMapped(pod, inputs.user));
+  spec.namespaces.push_back({"user", inputs.paths.user_ns});
+  spec.uid_mappings = pod.userns->uids;
+  spec.gid_mappings = pod.userns->gids;
+  return Ok();
+}
+
 // Network, IPC and UTS are the pod's, as the pod was made; the container's word on them repeats it.
 Status BuildNamespaces(const SpecInputs& inputs, OciSpec& spec) {
   const NamespaceOptions& options = OptionsOf(inputs);
   RETURN_IF_ERROR(CheckNamespaces(options));
+  RETURN_IF_ERROR(BuildUserNamespace(inputs, spec));
   const PodPaths& paths = inputs.paths;
   auto join = [&](const char* type, const std::string& path) {
     if (!path.empty()) spec.namespaces.push_back({type, path});
@@ -116,35 +130,24 @@ const std::vector<std::string>& DefaultReadonlyPaths() {
 }
 
 // Lists that were sent count as sent. An empty one is, in proto3, the same as none, and none must
-// be safe: the default. (kubelet sends empty lists for procMount: Unmasked, which Kubernetes allows
-// only in a pod with a user namespace.)
-Status BuildPaths(const ContainerSecurityContext& security, OciSpec& spec) {
+// be safe: the default. But kubelet sends empty lists for procMount Unmasked, which Kubernetes
+// allows in a pod with a user namespace; there they are taken at their word, since what they
+// uncover is the host root's and not the container's.
+Status BuildPaths(const SpecInputs& inputs, OciSpec& spec) {
+  const ContainerSecurityContext& security = inputs.container.security;
   if (security.privileged) return Ok();
-  const auto& masked = security.masked_paths.empty() ? DefaultMaskedPaths() : security.masked_paths;
-  const auto& readonly =
-      security.readonly_paths.empty() ? DefaultReadonlyPaths() : security.readonly_paths;
-  RETURN_IF_ERROR(CheckPaths("masked_paths", masked, spec.masked_paths));
-  return CheckPaths("readonly_paths", readonly, spec.readonly_paths);
+  const bool none_is_none = HasUserNamespace(inputs.pod.security.namespaces);
+  const bool default_masked = security.masked_paths.empty() && !none_is_none;
+  const bool default_readonly = security.readonly_paths.empty() && !none_is_none;
+  RETURN_IF_ERROR(CheckPaths("masked_paths",
+                             default_masked ? DefaultMaskedPaths() : security.masked_paths,
+                             spec.masked_paths));
+  return CheckPaths("readonly_paths",
+                    default_readonly ? DefaultReadonlyPaths() : security.readonly_paths,
+                    spec.readonly_paths);
 }
 
 constexpr std::string_view kLocalhost = "localhost/";
-
-// "runtime/default", "unconfined", "localhost/...": the older fields' spelling of a profile.
-Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
-                                                         const std::string& text) {
-  if (text.empty()) return std::optional<SecurityProfile>();
-  SecurityProfile profile;
-  if (text == "runtime/default" || text == "docker/default") {
-    profile.type = ProfileType::kRuntimeDefault;
-  } else if (text == "unconfined") {
-    profile.type = ProfileType::kUnconfined;
-  } else if (text.starts_with(kLocalhost)) {
-    profile = {ProfileType::kLocalhost, text.substr(kLocalhost.size())};
-  } else {
-    return InvalidField(field, StrCat("\"", Printable(text), "\" is no profile"));
-  }
-  return std::optional(profile);
-}
 
 // No profile asked for: the default one. kubelet always asks for one, so this is for other clients.
 // A privileged container has none, whatever it asks for, as with containerd.
@@ -168,44 +171,18 @@ Status BuildSeccomp(const ContainerSecurityContext& security, OciSpec& spec) {
   return Ok();
 }
 
-bool KernelHasAppArmor() {
-  Result<std::string> enabled = ReadFile("/sys/module/apparmor/parameters/enabled", 16);
-  return enabled.ok() && enabled->starts_with('Y');
-}
-
-// Profiles cannot be applied yet, and are refused rather than left out. The default is what there
-// is: a kernel without AppArmor has none, and a privileged container needs none.
-Status CheckAppArmor(const ContainerSecurityContext& security) {
+Status BuildLabels(const SpecInputs& inputs, OciSpec& spec) {
+  const ContainerSecurityContext& security = inputs.container.security;
   std::optional<SecurityProfile> wanted = security.apparmor;
   if (!wanted) {
     ASSIGN_OR_RETURN(wanted, ParseOlderProfile("apparmor_profile", security.apparmor_profile));
   }
-  if (!wanted || wanted->type == ProfileType::kUnconfined) return Ok();
-  const bool is_default = wanted->type == ProfileType::kRuntimeDefault;
-  if (is_default && security.privileged) return Ok();
-  if (KernelHasAppArmor()) return UnimplementedField("apparmor");
-  if (is_default) return Ok();
-  return Error(Code::kFailedPrecondition,
-               StrCat("apparmor: profile \"", Printable(wanted->localhost_ref),
-                      "\" cannot be applied: the kernel has no AppArmor"));
-}
-
-// Labels cannot be set yet. On a kernel without SELinux a process is as free as the types that mean
-// "not confined", which many system pods name; any other label would be a promise not kept.
-Status CheckSelinux(const ContainerSecurityContext& security) {
-  if (!security.selinux || security.privileged) return Ok();
-  const SelinuxOptions& options = *security.selinux;
-  if (options.user.empty() && options.role.empty() && options.type.empty() &&
-      options.level.empty()) {
-    return Ok();
-  }
-  ASSIGN_OR_RETURN(bool has_selinux, Exists("/sys/fs/selinux/enforce"));
-  if (has_selinux) return UnimplementedField("selinux_options");
-  if (options.type == "spc_t" || options.type == "unconfined_t") return Ok();
-  return Error(Code::kFailedPrecondition,
-               StrCat("selinux_options: label \"", Printable(options.user), ":",
-                      Printable(options.role), ":", Printable(options.type), ":",
-                      Printable(options.level), "\" cannot be applied: the kernel has no SELinux"));
+  ASSIGN_OR_RETURN(spec.process.apparmor_profile, AppArmorProfileFor(wanted, security.privileged));
+  ASSIGN_OR_RETURN(auto labels, SelinuxLabelsFor(security.selinux, security.privileged,
+                                                 inputs.pod.metadata.uid));
+  spec.process.selinux_label = labels.process;
+  spec.mount_label = labels.mount;
+  return Ok();
 }
 
 }  // namespace
@@ -213,10 +190,9 @@ Status CheckSelinux(const ContainerSecurityContext& security) {
 Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec) {
   const ContainerSecurityContext& security = inputs.container.security;
   RETURN_IF_ERROR(BuildNamespaces(inputs, spec));
-  RETURN_IF_ERROR(BuildPaths(security, spec));
+  RETURN_IF_ERROR(BuildPaths(inputs, spec));
   RETURN_IF_ERROR(BuildSeccomp(security, spec));
-  RETURN_IF_ERROR(CheckAppArmor(security));
-  return CheckSelinux(security);
+  return BuildLabels(inputs, spec);
 }
 
 }  // namespace berth::runtime

@@ -62,11 +62,35 @@ TEST_F(OciSecurityTest, PidModes) {
   EXPECT_EQ(Namespace(MustBuild(), "pid"), target_pid_ns_);
 }
 
-TEST_F(OciSecurityTest, UserNamespacesAreRefusedByName) {
-  pod_.security.namespaces.userns.emplace();
-  ExpectRefused(Code::kUnimplemented, "userns_options");
-  pod_.security.namespaces.userns->mode = NamespaceMode::kNode;
+TEST_F(OciSecurityTest, AUserNamespaceIsThePods) {
+  UserNamespace& userns = pod_.security.namespaces.userns.emplace();
+  ExpectRefused(Code::kInvalidArgument, "userns_options.uids");
+  userns.uids = userns.gids = {{100000, 0, 1000}};
+  paths_.user_ns = "/run/berth/pods/p/ns/user";
+  EXPECT_EQ(Namespace(MustBuild(), "user"), paths_.user_ns);
+  EXPECT_EQ(MustBuild().uid_mappings[0].host_id, 100000u);
+  user_.gid = 1000;
+  ExpectRefused(Code::kInvalidArgument, "group: 1000");
+  user_.gid = 0;
+  container_.security.namespaces.emplace();
   EXPECT_TRUE(Build().ok());
+  container_.security.namespaces->userns.emplace().mode = NamespaceMode::kNode;
+  ExpectRefused(Code::kInvalidArgument, "userns_options");
+  pod_.security.namespaces.userns->mode = NamespaceMode::kNode;
+  userns.uids.clear();
+  userns.gids.clear();
+  paths_.user_ns = "";
+  EXPECT_EQ(Namespace(MustBuild(), "user"), std::nullopt);
+}
+
+// procMount Unmasked, which Kubernetes allows with a user namespace only.
+TEST_F(OciSecurityTest, NoPathsMeanNoneInAUserNamespace) {
+  UserNamespace& userns = pod_.security.namespaces.userns.emplace();
+  userns.uids = userns.gids = {{100000, 0, 65536}};
+  EXPECT_THAT(MustBuild().masked_paths, IsEmpty());
+  EXPECT_THAT(MustBuild().readonly_paths, IsEmpty());
+  container_.security.masked_paths = {"/proc/kcore"};
+  EXPECT_THAT(MustBuild().masked_paths, ElementsAre("/proc/kcore"));
 }
 
 TEST_F(OciSecurityTest, PathsAreMaskedByDefault) {

@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "base/file.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -64,10 +65,32 @@ Result<std::string> Hosts(const PodConfig& config, const std::vector<std::string
   return text;
 }
 
-Status MountShm(const std::string& path) {
+// Whom the files are given to: who is root in the containers.
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+Owner OwnerOf(const PodConfig& config) {
+  const NamespaceOptions& namespaces = config.security.namespaces;
+  if (!HasUserNamespace(namespaces)) return {};
+  return {namespaces.userns->uids[0].host_id, namespaces.userns->gids[0].host_id};
+}
+
+Status WritePodFile(int dir, const char* name, const std::string& text, const Owner& owner) {
+  RETURN_IF_ERROR(AtomicWriteFileAt(dir, name, text, 0644));
+  if (owner.uid == 0 && owner.gid == 0) return Ok();
+  if (fchownat(dir, name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+    return ErrnoError(StrCat("chown ", std::string(name)));
+  }
+  return Ok();
+}
+
+Status MountShm(const std::string& path, const Owner& owner) {
   RETURN_IF_ERROR(MakeDirs(path, 0700));
   constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (mount("shm", path.c_str(), "tmpfs", kFlags, "mode=1777,size=65536k") != 0) {
+  const std::string options = StrCat("mode=1777,size=65536k,uid=", owner.uid, ",gid=", owner.gid);
+  if (mount("shm", path.c_str(), "tmpfs", kFlags, options.c_str()) != 0) {
     return ErrnoError(StrCat("mount ", path));
   }
   return Ok();
@@ -99,6 +122,7 @@ PodPaths PathsOfPod(const std::string& pod_dir, const PodConfig& config) {
   }
   if (!host_ipc) paths.ipc_ns = pod_dir + "/ns/ipc";
   if (namespaces.pid == NamespaceMode::kPod) paths.pid_ns = pod_dir + "/ns/pid";
+  if (HasUserNamespace(namespaces)) paths.user_ns = pod_dir + "/ns/user";
   return paths;
 }
 
@@ -125,11 +149,12 @@ Status CreatePodFiles(const std::string& pod_dir, const PodConfig& config,
   ASSIGN_OR_RETURN(auto dir, Open(pod_dir, O_RDONLY | O_DIRECTORY));
   ASSIGN_OR_RETURN(std::string resolv_conf, ResolvConf(config), "resolv.conf");
   ASSIGN_OR_RETURN(std::string hosts, Hosts(config, ips), "hosts");
-  RETURN_IF_ERROR(AtomicWriteFileAt(dir.get(), "resolv.conf", resolv_conf, 0644));
-  RETURN_IF_ERROR(AtomicWriteFileAt(dir.get(), "hosts", hosts, 0644));
-  RETURN_IF_ERROR(AtomicWriteFileAt(dir.get(), "hostname", PodHostname(config) + "\n", 0644));
+  const Owner owner = OwnerOf(config);
+  RETURN_IF_ERROR(WritePodFile(dir.get(), "resolv.conf", resolv_conf, owner));
+  RETURN_IF_ERROR(WritePodFile(dir.get(), "hosts", hosts, owner));
+  RETURN_IF_ERROR(WritePodFile(dir.get(), "hostname", PodHostname(config) + "\n", owner));
   if (config.security.namespaces.ipc != NamespaceMode::kNode) {
-    RETURN_IF_ERROR(MountShm(pod_dir + "/shm"));
+    RETURN_IF_ERROR(MountShm(pod_dir + "/shm", owner));
   }
   return Ok();
 }

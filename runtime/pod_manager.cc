@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 
@@ -15,9 +16,11 @@
 #include "base/undo.h"
 #include "runtime/container_lifecycle.h"
 #include "runtime/core.h"
+#include "runtime/lsm.h"
 #include "runtime/netns.h"
 #include "runtime/pod_files.h"
 #include "runtime/pod_lifecycle.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -64,10 +67,9 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
   if (namespaces.ipc != NamespaceMode::kPod && namespaces.ipc != NamespaceMode::kNode) {
     return Error(Code::kInvalidArgument, "namespace_options.ipc is neither POD nor NODE");
   }
-  if (namespaces.userns && namespaces.userns->mode != NamespaceMode::kNode) {
-    return Error(Code::kUnimplemented,
-                 "namespace_options.userns_options: user namespaces are not supported yet");
-  }
+  RETURN_IF_ERROR(CheckUserNamespace(namespaces));
+  RETURN_IF_ERROR(AppArmorProfileFor(config.security.apparmor, config.security.privileged));
+  RETURN_IF_ERROR(SelinuxLabelsFor(config.security.selinux, config.security.privileged, ""));
   for (const PortMapping& mapping : config.port_mappings) {
     if (mapping.container_port < 1 || mapping.container_port > 65535 || mapping.host_port < 0 ||
         mapping.host_port > 65535) {
@@ -101,7 +103,26 @@ bool HasOwnNetwork(const PodConfig& config) {
   return config.security.namespaces.network == NamespaceMode::kPod;
 }
 
-Status CreateNamespaces(const Core& core, const Pod& pod) {
+// The pod's user namespace, and what of the others it is to own.
+Result<OwnedNamespaces> MakeOwnedNamespaces(const Core& core, const Context& context,
+                                            const UserNamespace& wanted,
+                                            const PodNamespaceOptions& options) {
+  const int flags = (options.net ? CLONE_NEWNET : 0) | (options.ipc ? CLONE_NEWIPC : 0) |
+                    (options.uts ? CLONE_NEWUTS : 0);
+  ASSIGN_OR_RETURN(auto made, core.shims->MakeNamespaces(
+                                  context, {IdRanges(wanted.uids), IdRanges(wanted.gids), flags}));
+  OwnedNamespaces owned;
+  owned.uid = wanted.uids[0].host_id;
+  std::vector<UniqueFd*> members = {&owned.user};
+  if (options.net) members.push_back(&owned.net);
+  if (options.ipc) members.push_back(&owned.ipc);
+  if (options.uts) members.push_back(&owned.uts);
+  if (made.size() != members.size()) return Error(Code::kInternal, "namespaces are missing");
+  for (size_t i = 0; i < made.size(); ++i) *members[i] = std::move(made[i]);
+  return owned;
+}
+
+Status CreateNamespaces(const Core& core, const Context& context, const Pod& pod) {
   const NamespaceOptions& wanted = pod.config.security.namespaces;
   PodNamespaceOptions options;
   options.net = HasOwnNetwork(pod.config);
@@ -109,14 +130,26 @@ Status CreateNamespaces(const Core& core, const Pod& pod) {
   options.ipc = wanted.ipc == NamespaceMode::kPod;
   options.hostname = PodHostname(pod.config);
   options.sysctls = pod.config.sysctls;
-  auto made = CreatePodNamespaces(core.PodDir(pod.id) + "/ns", options);
-  if (!made.ok()) return std::move(made).error();
+  const std::string dir = core.PodDir(pod.id) + "/ns";
+  if (HasUserNamespace(wanted)) {
+    ASSIGN_OR_RETURN(auto owned, MakeOwnedNamespaces(core, context, *wanted.userns, options));
+    RETURN_IF_ERROR(CreatePodNamespaces(dir, options, &owned));
+  } else {
+    RETURN_IF_ERROR(CreatePodNamespaces(dir, options));
+  }
   return Ok();
 }
 
 // A PID namespace lives as long as its first process; the file only makes it findable.
 Status StartInit(Core& core, const Context& context, PodEntry& entry, const std::string& pod_id) {
-  ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context));
+  UniqueFd user_namespace;
+  const bool mapped = entry.With([](const PodRecord& record) {
+    return HasUserNamespace(record.pod.config.security.namespaces);
+  });
+  if (mapped) {
+    ASSIGN_OR_RETURN(user_namespace, Open(core.PodDir(pod_id) + "/ns/user", O_RDONLY));
+  }
+  ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context, user_namespace.get()));
   ProcessIdentity init{pid, 0};
   auto start_time = ProcessStartTime(pid);
   if (start_time.ok()) init.start_time = *start_time;
@@ -130,7 +163,7 @@ Status BuildPod(Core& core, const Context& context, PodEntry& entry) {
   const Pod pod = entry.With([](const PodRecord& record) { return record.pod; });
   const std::string dir = core.PodDir(pod.id);
   RETURN_IF_ERROR(MakeDirs(dir, 0700));
-  RETURN_IF_ERROR(CreateNamespaces(core, pod), "create namespaces");
+  RETURN_IF_ERROR(CreateNamespaces(core, context, pod), "create namespaces");
   Failpoint("run_pod.namespaces");
   std::vector<std::string> ips;
   if (HasOwnNetwork(pod.config)) {
@@ -316,6 +349,30 @@ std::vector<Pod> PodManager::List(const PodFilter& filter) {
   return pods;
 }
 
+namespace {
+
+Status TryUserNamespace(const Core& core) {
+  // Any ids do: nobody but this call has the namespace.
+  const std::vector<shim::wire::IdRange> ids = {{0, 65536, 65536}};
+  ASSIGN_OR_RETURN(auto made,
+                   core.shims->MakeNamespaces(Context::WithTimeoutMs(5'000), {ids, ids, 0}));
+  snapshotter::MountOptions options;
+  options.user_namespace = made[0].get();
+  RETURN_IF_ERROR(core.snapshotter.MountLayers({}, options));
+  return Ok();
+}
+
+}  // namespace
+
+bool PodManager::SupportsUserNamespaces() {
+  std::call_once(user_namespaces_tried_, [this] {
+    Status status = TryUserNamespace(core_);
+    user_namespaces_ = status.ok();
+    if (!status.ok()) LOG(WARNING) << "no user namespaces for pods: " << status.error().message();
+  });
+  return user_namespaces_;
+}
+
 Result<std::string> PodManager::Info(const std::string& id) {
   ASSIGN_OR_RETURN(auto entry, core_.FindPod(id));
   const PodRecord record = entry->Get();
@@ -325,6 +382,7 @@ Result<std::string> PodManager::Info(const std::string& id) {
                 {{"network", paths.net_ns},
                  {"ipc", paths.ipc_ns},
                  {"uts", paths.uts_ns},
+                 {"user", paths.user_ns},
                  {"pid", paths.pid_ns}}},
                {"initPid", record.init.pid},
                {"cgroupParent", record.pod.config.cgroup_parent}};

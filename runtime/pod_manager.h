@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,16 @@ class PodManager {
   // `id` may be a prefix that fits one pod. NotFound.
   Result<Pod> Get(const std::string& id);
   std::vector<Pod> List(const PodFilter& filter);
+  // Whether pods can have user namespaces of their own on this machine. The first call makes one,
+  // and mounts layers with its ids.
+  bool SupportsUserNamespaces();
   // The pod's OCI-level details as JSON text, for verbose status.
   Result<std::string> Info(const std::string& id);
 
  private:
   Core& core_;
+  std::once_flag user_namespaces_tried_;
+  bool user_namespaces_ = false;
 };
 
 }  // namespace berth::runtime

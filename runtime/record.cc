@@ -67,7 +67,8 @@ BERTH_FIELDS(Container, id, pod_id, config, state, created_at_ns, started_at_ns,
 BERTH_FIELDS(DeviceRule, allow, type, major, minor, access)
 BERTH_FIELDS(ProcessIdentity, pid, start_time)
 BERTH_FIELDS(PodRecord, pod, phase, init, network)
-BERTH_FIELDS(ContainerRecord, container, phase, layers, cgroup_path, device_rules, init_start_time)
+BERTH_FIELDS(ContainerRecord, container, phase, layers, volume_layers, target_pid_ns, mount_label,
+             cgroup_path, device_rules, init_start_time)
 #undef BERTH_FIELDS
 
 namespace {

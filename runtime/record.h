@@ -46,6 +46,10 @@ struct ContainerRecord {
   Container container;
   ContainerPhase phase = ContainerPhase::kCreating;
   std::vector<std::string> layers;  // diffIDs, in use while this exists
+  // Of those, each image's that is mounted as a volume, in the order of the launch plan.
+  std::vector<std::vector<std::string>> volume_layers;
+  std::string target_pid_ns;  // that the launch plan names; a path
+  std::string mount_label;    // SELinux's, of the root file system and those; empty: none
   std::string cgroup_path;
   std::vector<DeviceRule> device_rules;
   uint64_t init_start_time = 0;

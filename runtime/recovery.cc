@@ -108,7 +108,8 @@ Status RemoveRecovered(Core& core, PodEntry& entry, const std::string& id) {
 // The files that pin its namespaces are mounts: after a reboot they are empty files, or gone.
 bool NamespacesLive(const Core& core, const Pod& pod) {
   const PodPaths paths = PathsOfPod(core.PodDir(pod.id), pod.config);
-  for (const std::string* path : {&paths.net_ns, &paths.uts_ns, &paths.ipc_ns, &paths.pid_ns}) {
+  for (const std::string* path :
+       {&paths.net_ns, &paths.uts_ns, &paths.ipc_ns, &paths.pid_ns, &paths.user_ns}) {
     if (!path->empty() && !IsPinnedNamespace(*path)) return false;
   }
   // A pod of the host's namespaces has none to look at; its directory is in the state that a reboot

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,8 +69,11 @@ template <typename C>
 void Fields(C&, Nothing&) {}
 }  // namespace
 
-Result<wire::State> ShimClient::Launch(const Context& context, int rootfs) {
-  RETURN_IF_ERROR(SendPacket(socket_.get(), wire::Pack(wire::Type::kLaunch), {rootfs}), "shim");
+Result<wire::State> ShimClient::Launch(const Context& context, int rootfs,
+                                       const std::vector<UniqueFd>& images) {
+  std::vector<int> mounts = {rootfs};
+  for (const UniqueFd& image : images) mounts.push_back(image.get());
+  RETURN_IF_ERROR(SendPacket(socket_.get(), wire::Pack(wire::Type::kLaunch), mounts), "shim");
   return Call<wire::State>(context, "", wire::Type::kLaunched);
 }
 
@@ -152,10 +156,14 @@ Result<Child> ShimLauncher::Start(int state_dir) const {
   return Spawn(options);
 }
 
-Result<pid_t> ShimLauncher::StartPodInit(const Context& context) const {
+Result<pid_t> ShimLauncher::StartPodInit(const Context& context, int user_namespace) const {
   SpawnOptions options;
   options.path = Path();
   options.args = {kShimName, "pod-init"};
+  if (user_namespace >= 0) {
+    options.args.emplace_back("in-user-namespace");
+    options.child_fds = {-1, -1, -1, user_namespace};
+  }
   options.new_session = true;
   ASSIGN_OR_RETURN(auto output, RunProgram(context, options, ""), "start the pod's init");
   auto pid = ParseNumber<pid_t>(Trim(output.out));
@@ -163,6 +171,28 @@ Result<pid_t> ShimLauncher::StartPodInit(const Context& context) const {
     return Error(Code::kInternal, StrCat("start the pod's init: exit ", output.exit_code));
   }
   return *pid;
+}
+
+Result<std::vector<UniqueFd>> ShimLauncher::MakeNamespaces(
+    const Context& context, const wire::MakeNamespaces& request) const {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return ErrnoError("socketpair");
+  }
+  UniqueFd ours(ends[0]), its(ends[1]);
+  SpawnOptions options;
+  options.path = Path();
+  options.args = {kShimName, "pod-namespaces"};
+  options.child_fds = {its.get()};
+  ASSIGN_OR_RETURN(auto child, Spawn(options));
+  its.Reset();
+  RETURN_IF_ERROR(SendPacket(ours.get(), wire::Pack(wire::Type::kMakeNamespaces, request)));
+  ASSIGN_OR_RETURN(auto packet, ReceivePacket(context, ours.get(), "making namespaces"));
+  if (packet.bytes.empty()) return Error(Code::kInternal, "the helper has ended without an answer");
+  ASSIGN_OR_RETURN(auto answer, wire::Unpack(packet.bytes));
+  if (answer.type == wire::Type::kNamespacesMade) return std::move(packet.fds);
+  ASSIGN_OR_RETURN(auto failure, wire::Decode<wire::Failure>(answer.body));
+  return wire::ToError(failure);
 }
 
 }  // namespace berth::runtime

@@ -19,7 +19,9 @@ class ShimClient {
   static Result<ShimClient> Connect(int state_dir);
 
   // Starts the container's first process; afterwards the connection also watches it.
-  Result<shim::wire::State> Launch(const Context& context, int rootfs);
+  // `images`: mounts for those of the plan's that are of images, in their order.
+  Result<shim::wire::State> Launch(const Context& context, int rootfs,
+                                   const std::vector<UniqueFd>& images);
   // The present state; the exit is sent on this connection later.
   Result<shim::wire::State> Watch(const Context& context);
   Status Signal(const Context& context, int number);
@@ -71,8 +73,12 @@ class ShimLauncher {
   // Listens in the container's directory and starts a shim on it. It ends by itself if the first
   // connection closes without a launch.
   Result<Child> Start(int state_dir) const;
-  // The first process of a new PID namespace; it lives until it is killed.
-  Result<pid_t> StartPodInit(const Context& context) const;
+  // The first process of a new PID namespace; it lives until it is killed. The namespace belongs to
+  // `user_namespace`; -1: to the host's.
+  Result<pid_t> StartPodInit(const Context& context, int user_namespace) const;
+  // A user namespace, and those that it is to own: in the order user, net, ipc, uts.
+  Result<std::vector<UniqueFd>> MakeNamespaces(const Context& context,
+                                               const shim::wire::MakeNamespaces& request) const;
 
  private:
   explicit ShimLauncher(UniqueFd binary) : binary_(std::move(binary)) {}

@@ -96,14 +96,73 @@ TEST_F(Mounts, PropagationFromTheHost) {
   ASSERT_EQ(umount2(dir_.c_str(), MNT_DETACH), 0);
 }
 
-TEST_F(Mounts, BidirectionalNeedsPrivilege) {
-  rt::ContainerConfig config = WithMount("true", dir_, "/data");
+TEST_F(Mounts, PropagationToTheHost) {
+  rt::PodSandboxConfig pod_config = PodConfig("privileged");
+  pod_config.mutable_linux()->mutable_security_context()->set_privileged(true);
+  auto pod = RunPod(pod_config);
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = WithMount(
+      "mkdir /data/made; mount -t tmpfs none /data/made && touch /data/made/x; sleep 1000", dir_,
+      "/data");
+  config.mutable_linux()->mutable_security_context()->set_privileged(true);
   config.mutable_mounts(0)->set_propagation(rt::PROPAGATION_BIDIRECTIONAL);
-  auto container = Create(pod_, config);
+  // Its directory is on a mount that nobody shares.
+  EXPECT_FAILS(Create(*pod, config), Code::kFailedPrecondition, "mounts[0].propagation");
+  ASSERT_EQ(mount(dir_.c_str(), dir_.c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(mount(nullptr, dir_.c_str(), nullptr, MS_SHARED, nullptr), 0);
+  auto container = RunContainer(*pod, config);
+  EXPECT_OK(container);
   if (container.ok()) {
-    // Or the source is not shared: then the start fails.
-    EXPECT_FALSE(StartIt(*container).ok());
+    EXPECT_EQ(ShellIn(*container, "until [ -e /data/made/x ]; do sleep 0.1; done"), "");
+    EXPECT_TRUE(*Exists(dir_ + "/made/x"));
+    EXPECT_OK(Remove(*container));
   }
+  (void)umount2((dir_ + "/made").c_str(), MNT_DETACH);
+  ASSERT_EQ(umount2(dir_.c_str(), MNT_DETACH), 0);
+}
+
+TEST_F(Mounts, OptionsOfTheRequest) {
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/run", "#!/bin/sh\necho ran\n", 0755));
+  rt::ContainerConfig config = WithMount(
+      "/data/run 2>/dev/null || echo not run; grep ' /data ' /proc/mounts | cut -d' ' -f4 | "
+      "tr ',' '\\n' | grep -E '^(noexec|nosuid|nodev)$' | sort",
+      dir_, "/data");
+  EXPECT_EQ(OutputOf(config), "ran\n");
+  config.mutable_mounts(0)->add_mount_options("noexec");
+  EXPECT_EQ(OutputOf(config), "not run\nnoexec\n");
+  config.mutable_mounts(0)->add_mount_options("nosuid");
+  config.mutable_mounts(0)->add_mount_options("nodev");
+  EXPECT_EQ(OutputOf(config), "not run\nnodev\nnoexec\nnosuid\n");
+  for (const char* option : {"rw", "suid", "", "noexec,suid", "bind"}) {
+    config.mutable_mounts(0)->set_mount_options(0, option);
+    EXPECT_FAILS(Create(pod_, config), Code::kInvalidArgument, "mounts[0].mount_options");
+  }
+}
+
+TEST_F(Mounts, RecursiveReadOnlyHasItsRules) {
+  rt::ContainerConfig config = WithMount("true", dir_, "/data");
+  config.mutable_mounts(0)->set_recursive_read_only(true);
+  EXPECT_FAILS(Create(pod_, config), Code::kInvalidArgument, "mounts[0].recursive_read_only");
+  config.mutable_mounts(0)->set_readonly(true);
+  for (auto propagation : {rt::PROPAGATION_HOST_TO_CONTAINER, rt::PROPAGATION_BIDIRECTIONAL}) {
+    config.mutable_mounts(0)->set_propagation(propagation);
+    EXPECT_FAILS(Create(pod_, config), Code::kInvalidArgument, "mounts[0].recursive_read_only");
+  }
+}
+
+// The link may be turned elsewhere while the container runs: what was mounted stays.
+TEST_F(Mounts, ALinkOnTheHostIsFollowedOnce) {
+  ASSERT_OK(MakeDirs(dir_ + "/one", 0755));
+  ASSERT_OK(MakeDirs(dir_ + "/two", 0755));
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/one/which", "one\n", 0644));
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/two/which", "two\n", 0644));
+  ASSERT_EQ(symlink("one", (dir_ + "/link").c_str()), 0);
+  auto container = RunContainer(pod_, WithMount("sleep 1000", dir_ + "/link", "/data"));
+  ASSERT_OK(container);
+  EXPECT_EQ(ShellIn(*container, "cat /data/which"), "one\n");
+  ASSERT_EQ(unlink((dir_ + "/link").c_str()), 0);
+  ASSERT_EQ(symlink("two", (dir_ + "/link").c_str()), 0);
+  EXPECT_EQ(ShellIn(*container, "cat /data/which"), "one\n");
 }
 
 TEST_F(Mounts, OneOverAnotherAndOverADefault) {
@@ -121,15 +180,18 @@ TEST_F(Mounts, OneOverAnotherAndOverADefault) {
 }
 
 TEST_F(Mounts, AMissingHostPathIsNamed) {
-  auto container = Create(pod_, WithMount("true", dir_ + "/no-such", "/data"));
-  if (container.ok()) {
-    auto started = StartIt(*container);
-    ASSERT_FALSE(started.ok());
-    EXPECT_NE(started.error().message().find("no-such"), std::string::npos) << ErrorText(started);
-  } else {
-    EXPECT_NE(container.error().message().find("no-such"), std::string::npos)
-        << ErrorText(container);
-  }
+  EXPECT_FAILS(Create(pod_, WithMount("true", dir_ + "/no-such", "/data")), Code::kInvalidArgument,
+               dir_ + "/no-such");
+  EXPECT_FALSE(*Exists(dir_ + "/no-such"));
+  // It may also go between the two.
+  ASSERT_OK(MakeDirs(dir_ + "/gone", 0755));
+  auto container = Create(pod_, WithMount("true", dir_ + "/gone", "/data"));
+  ASSERT_OK(container);
+  ASSERT_EQ(rmdir((dir_ + "/gone").c_str()), 0);
+  auto started = StartIt(*container);
+  ASSERT_FALSE(started.ok());
+  EXPECT_NE(started.error().message().find(dir_ + "/gone"), std::string::npos)
+      << ErrorText(started);
 }
 
 TEST_F(Mounts, NotOverProcOrWithRelativePaths) {

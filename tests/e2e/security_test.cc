@@ -1,4 +1,8 @@
 // What a process in a container is allowed to do, as the kernel tells it.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/file.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
 
@@ -139,6 +143,139 @@ TEST_F(Security, SeccompProfiles) {
   ASSERT_FALSE(ending.ok());
   EXPECT_NE(ending.error().message().find("/no/such/profile.json"), std::string::npos)
       << ending.error().message();
+}
+
+TEST_F(Security, SeccompProfilesOfTheNode) {
+  const std::string path = StrCat(node().dir(), "/no-mkdir.json");
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, path,
+                              R"({"defaultAction": "SCMP_ACT_ALLOW",
+                                  "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+                                  "syscalls": [{"names": ["mkdir", "mkdirat"],
+                                                "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})",
+                              0644));
+  rt::ContainerConfig config = ShellConfig("mkdir /x 2>&1 | sed 's/.*: //'; touch /y && echo y");
+  Context(config).mutable_seccomp()->set_profile_type(rt::SecurityProfile::Localhost);
+  Context(config).mutable_seccomp()->set_localhost_ref(path);
+  EXPECT_EQ(OutputOf(config), "No space left on device\ny\n");
+  Context(config).clear_seccomp();
+  Context(config).set_seccomp_profile_path("localhost/" + path);
+  EXPECT_EQ(OutputOf(config), "No space left on device\ny\n");
+  Context(config).set_seccomp_profile_path("unconfined");
+  EXPECT_EQ(OutputOf(config), "y\n");
+  Context(config).set_seccomp_profile_path("/not/localhost");
+  EXPECT_FAILS(RunToEnd(config), Code::kInvalidArgument, "seccomp_profile_path");
+}
+
+TEST_F(Security, AppArmorProfilesAreAppliedOrRefused) {
+  if (*Exists("/sys/module/apparmor")) GTEST_SKIP() << "this kernel has AppArmor";
+  rt::ContainerConfig config = ShellConfig("echo ran");
+  auto* profile = Context(config).mutable_apparmor();
+  profile->set_profile_type(rt::SecurityProfile::RuntimeDefault);
+  EXPECT_EQ(OutputOf(config), "ran\n");
+  profile->set_profile_type(rt::SecurityProfile::Unconfined);
+  EXPECT_EQ(OutputOf(config), "ran\n");
+  profile->set_profile_type(rt::SecurityProfile::Localhost);
+  profile->set_localhost_ref("strict");
+  EXPECT_FAILS(RunToEnd(config), Code::kFailedPrecondition, "\"strict\"");
+  Context(config).clear_apparmor();
+  Context(config).set_apparmor_profile("localhost/older");
+  EXPECT_FAILS(RunToEnd(config), Code::kFailedPrecondition, "\"older\"");
+  Context(config).set_apparmor_profile("runtime/default");
+  EXPECT_EQ(OutputOf(config), "ran\n");
+  rt::PodSandboxConfig pod = PodConfig();
+  profile = pod.mutable_linux()->mutable_security_context()->mutable_apparmor();
+  profile->set_profile_type(rt::SecurityProfile::Localhost);
+  profile->set_localhost_ref("pods");
+  EXPECT_FAILS(RunPod(pod), Code::kFailedPrecondition, "\"pods\"");
+}
+
+TEST_F(Security, SelinuxLabelsAreAppliedOrRefused) {
+  if (*Exists("/sys/fs/selinux/enforce")) GTEST_SKIP() << "this kernel has SELinux";
+  rt::ContainerConfig config = ShellConfig("echo ran");
+  Context(config).mutable_selinux_options()->set_level("s0:c1,c2");
+  EXPECT_FAILS(RunToEnd(config), Code::kFailedPrecondition, "container_t:s0:c1,c2");
+  Context(config).mutable_selinux_options()->set_type("spc_t");
+  EXPECT_EQ(OutputOf(config), "ran\n");
+  Context(config).mutable_selinux_options()->set_type("a b");
+  EXPECT_FAILS(RunToEnd(config), Code::kInvalidArgument, "selinux_options.type");
+}
+
+TEST_F(Security, AmbientCapabilitiesReachUsersOtherThanRoot) {
+  rt::ContainerConfig config = ShellConfig("");
+  Context(config).mutable_run_as_user()->set_value(1000);
+  Context(config).mutable_capabilities()->add_add_ambient_capabilities("NET_BIND_SERVICE");
+  const std::string status = StatusOf(config);
+  EXPECT_EQ(Field(status, "CapAmb"), "0000000000000400");
+  EXPECT_EQ(Field(status, "CapEff"), "0000000000000400");
+  EXPECT_EQ(Field(status, "CapInh"), "0000000000000400");
+  Context(config).mutable_capabilities()->add_drop_capabilities("NET_BIND_SERVICE");
+  EXPECT_FAILS(RunToEnd(config), Code::kInvalidArgument, "add_ambient");
+  Context(config).mutable_capabilities()->set_drop_capabilities(0, "NO_SUCH");
+  EXPECT_FAILS(RunToEnd(config), Code::kInvalidArgument, "capabilities.drop");
+}
+
+TEST_F(Security, ThePidNamespaceOfATarget) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  auto target = RunContainer(*pod, ShellConfig("sleep 1234", "target"));
+  ASSERT_OK(target);
+  rt::ContainerConfig config = ShellConfig("ps", "debugger");
+  auto* namespaces = Context(config).mutable_namespace_options();
+  namespaces->set_pid(rt::TARGET);
+  EXPECT_FAILS(Create(*pod, config), Code::kInvalidArgument, "target_id");
+  namespaces->set_target_id("nosuchcontainer");
+  EXPECT_FAILS(Create(*pod, config), Code::kNotFound, "target_id");
+  namespaces->set_target_id(*target);
+  auto debugger = RunContainer(*pod, config);
+  ASSERT_OK(debugger);
+  ASSERT_OK(AwaitExit(*debugger));
+  EXPECT_NE(LogText(Log(*debugger)).find("sleep 1234"), std::string::npos);
+  // Its end leaves the target alone.
+  EXPECT_EQ(ShellIn(*target, "echo alive"), "alive\n");
+  auto other_pod = RunPod(PodConfig("other"));
+  ASSERT_OK(other_pod);
+  EXPECT_FAILS(Create(*other_pod, config), Code::kInvalidArgument, "target_id");
+}
+
+TEST_F(Security, NamespacesOfTheHost) {
+  rt::PodSandboxConfig pod = PodConfig();
+  auto* of_pod = pod.mutable_linux()->mutable_security_context()->mutable_namespace_options();
+  of_pod->set_pid(rt::NODE);
+  of_pod->set_ipc(rt::NODE);
+  of_pod->set_network(rt::NODE);
+  rt::ContainerConfig config = ShellConfig(
+      "for n in pid ipc net uts mnt cgroup; do readlink /proc/self/ns/$n; done; echo $$");
+  *Context(config).mutable_namespace_options() = *of_pod;
+  auto ending = RunToEnd(pod, config);
+  ASSERT_OK(ending);
+  const std::string text = ending->Text();
+  for (const char* kind : {"pid", "ipc", "net", "uts"}) {
+    char link[64] = {};
+    ASSERT_GT(readlink(StrCat("/proc/self/ns/", kind).c_str(), link, sizeof link - 1), 0);
+    EXPECT_NE(text.find(link), std::string::npos) << text;
+  }
+  for (const char* kind : {"mnt", "cgroup"}) {
+    char link[64] = {};
+    ASSERT_GT(readlink(StrCat("/proc/self/ns/", kind).c_str(), link, sizeof link - 1), 0);
+    EXPECT_EQ(text.find(link), std::string::npos) << text;
+  }
+}
+
+TEST_F(Security, DevicesOfTheRequest) {
+  rt::ContainerConfig config = ShellConfig(
+      "head -c 2 /dev/mine | wc -c; (echo x > /dev/mine) 2>/dev/null || echo read-only; "
+      "stat -c '%F %t:%T' /dev/mine");
+  rt::Device* device = config.add_devices();
+  device->set_host_path("/dev/zero");
+  device->set_container_path("/dev/mine");
+  device->set_permissions("r");
+  // The default devices are allowed whole: so of another one, as far as there is any.
+  EXPECT_EQ(OutputOf(config).substr(0, 2), "2\n");
+  device->set_host_path("/dev/no-such-device");
+  auto ending = RunToEnd(config);
+  ASSERT_FALSE(ending.ok());
+  EXPECT_NE(ending.error().message().find("devices[0].host_path"), std::string::npos)
+      << ErrorText(ending);
 }
 
 TEST_F(Security, MaskedAndReadOnlyPaths) {
