@@ -208,6 +208,7 @@ Result<rt::ContainerConfig> MakeContainerConfig(const RunOptions& options,
   auto* security = linux_config->mutable_security_context();
   security->set_privileged(options.privileged);
   security->set_readonly_rootfs(options.read_only);
+  security->mutable_seccomp()->set_profile_type(rt::SecurityProfile::RuntimeDefault);
   security->mutable_namespace_options()->set_pid(rt::CONTAINER);
   if (options.host_network) security->mutable_namespace_options()->set_network(rt::NODE);
   if (!options.user.empty()) RETURN_IF_ERROR(ParseUser(options.user, *security));

@@ -131,6 +131,7 @@ TEST(MakeConfigs, EveryOptionArrives) {
   EXPECT_EQ(container->linux().resources().cpu_period(), 100'000);
   EXPECT_EQ(container->linux().security_context().run_as_user().value(), 7);
   EXPECT_TRUE(container->linux().security_context().readonly_rootfs());
+  EXPECT_TRUE(container->linux().security_context().has_seccomp());
   EXPECT_EQ(container->working_dir(), "/srv");
 }
 

@@ -149,17 +149,16 @@ Status BuildPaths(const SpecInputs& inputs, OciSpec& spec) {
 
 constexpr std::string_view kLocalhost = "localhost/";
 
-// No profile asked for: the default one. kubelet always asks for one, so this is for other clients.
-// A privileged container has none, whatever it asks for, as with containerd.
+// No profile asked for is none, as the conformance suite has it; kubelet always asks for one. A
+// privileged container has none, whatever it asks for, as with containerd.
 Status BuildSeccomp(const ContainerSecurityContext& security, OciSpec& spec) {
   std::optional<SecurityProfile> wanted = security.seccomp;
   if (!wanted) {
     ASSIGN_OR_RETURN(wanted,
                      ParseOlderProfile("seccomp_profile_path", security.seccomp_profile_path));
   }
-  if (security.privileged) return Ok();
-  SecurityProfile profile = wanted.value_or(SecurityProfile{});
-  if (profile.type == ProfileType::kUnconfined) return Ok();
+  if (security.privileged || !wanted || wanted->type == ProfileType::kUnconfined) return Ok();
+  SecurityProfile profile = std::move(*wanted);
   if (profile.type == ProfileType::kLocalhost) {
     if (profile.localhost_ref.starts_with(kLocalhost)) {
       profile.localhost_ref.erase(0, kLocalhost.size());

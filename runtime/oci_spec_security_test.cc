@@ -119,9 +119,10 @@ TEST_F(OciSecurityTest, PathsThatWereSentCountAsSent) {
 }
 
 TEST_F(OciSecurityTest, SeccompProfiles) {
+  EXPECT_FALSE(MustBuild().seccomp.has_value());
+  container_.security.seccomp_profile_path = "runtime/default";
   ASSERT_TRUE(MustBuild().seccomp.has_value());
   EXPECT_EQ(MustBuild().seccomp->type, ProfileType::kRuntimeDefault);
-
   container_.security.seccomp_profile_path = "unconfined";
   EXPECT_FALSE(MustBuild().seccomp.has_value());
   container_.security.seccomp_profile_path = "localhost//var/lib/kubelet/seccomp/a.json";

@@ -78,8 +78,9 @@ rt::ContainerConfig E2eTest::ShellConfig(const std::string& script, const std::s
     config.add_command(word);
   }
   config.set_log_path(name + ".log");
-  config.mutable_linux()->mutable_security_context()->mutable_namespace_options()->set_pid(
-      rt::CONTAINER);
+  auto* security = config.mutable_linux()->mutable_security_context();
+  security->mutable_namespace_options()->set_pid(rt::CONTAINER);
+  security->mutable_seccomp()->set_profile_type(rt::SecurityProfile::RuntimeDefault);
   return config;
 }
 
