@@ -51,11 +51,17 @@ grpc::Status RuntimeService::ListContainers(grpc::ServerContext*,
                                             pb::ListContainersResponse* response) {
   return Answer([&]() -> berth::Status {
     ASSIGN_OR_RETURN(auto filter, ContainerFilterOf(request->filter()));
-    for (const runtime::Container& container : runtime_.containers().List(filter)) {
+    runtime_.containers().ForEach(filter, [&](const runtime::Container& container) {
       ToPb(container, response->add_containers());
-    }
+    });
     return Ok();
   });
+}
+
+void RuntimeService::Describe(const runtime::Container& container, pb::ContainerStatus* out) const {
+  ToPb(container, out);
+  auto image = images_.Find(container.image_id);
+  out->mutable_image()->set_image(ImageNameOf(container, image.get()));
 }
 
 grpc::Status RuntimeService::ContainerStatus(grpc::ServerContext*,
@@ -64,9 +70,7 @@ grpc::Status RuntimeService::ContainerStatus(grpc::ServerContext*,
   return Answer([&]() -> berth::Status {
     RETURN_IF_ERROR(RequireId(request->container_id(), "container_id"));
     ASSIGN_OR_RETURN(auto container, runtime_.containers().Get(request->container_id()));
-    auto image = images_.Find(container.image_id);
-    ToPb(container, response->mutable_status());
-    response->mutable_status()->mutable_image()->set_image(ImageNameOf(container, image.get()));
+    Describe(container, response->mutable_status());
     if (request->verbose()) {
       ASSIGN_OR_RETURN(auto info, runtime_.containers().Info(container.id));
       (*response->mutable_info())["info"] = ToUtf8(info);

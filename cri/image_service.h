@@ -38,6 +38,9 @@ class ImageService final : public pb::ImageService::Service {
                            pb::RemoveImageResponse* response) override;
   grpc::Status ImageFsInfo(grpc::ServerContext* call, const pb::ImageFsInfoRequest* request,
                            pb::ImageFsInfoResponse* response) override;
+  // stream_list_rpcs.cc
+  grpc::Status StreamImages(grpc::ServerContext* call, const pb::StreamImagesRequest* request,
+                            grpc::ServerWriter<pb::StreamImagesResponse>* writer) override;
 
  private:
   void Describe(const image::Image& image, pb::Image* out) const;

@@ -39,12 +39,14 @@ grpc::Status RuntimeService::PodSandboxStatus(grpc::ServerContext*,
                                               pb::PodSandboxStatusResponse* response) {
   return Answer([&]() -> berth::Status {
     RETURN_IF_ERROR(RequireId(request->pod_sandbox_id(), "pod_sandbox_id"));
-    ASSIGN_OR_RETURN(auto pod, runtime_.pods().Get(request->pod_sandbox_id()));
-    // containers_statuses and timestamp stay empty: with one of them kubelet expects the other, and
-    // an event stream that agrees with both.
-    ToPb(pod, response->mutable_status());
+    ASSIGN_OR_RETURN(auto snapshot, runtime_.pods().Snapshot(request->pod_sandbox_id()));
+    ToPb(snapshot.pod, response->mutable_status());
+    for (const runtime::Container& container : snapshot.containers) {
+      Describe(container, response->add_containers_statuses());
+    }
+    response->set_timestamp(snapshot.timestamp_ns);
     if (request->verbose()) {
-      ASSIGN_OR_RETURN(auto info, runtime_.pods().Info(pod.id));
+      ASSIGN_OR_RETURN(auto info, runtime_.pods().Info(snapshot.pod.id));
       (*response->mutable_info())["info"] = ToUtf8(info);
     }
     return Ok();
@@ -56,7 +58,8 @@ grpc::Status RuntimeService::ListPodSandbox(grpc::ServerContext*,
                                             pb::ListPodSandboxResponse* response) {
   return Answer([&]() -> berth::Status {
     ASSIGN_OR_RETURN(auto filter, PodFilterOf(request->filter()));
-    for (const runtime::Pod& pod : runtime_.pods().List(filter)) ToPb(pod, response->add_items());
+    runtime_.pods().ForEach(filter,
+                            [&](const runtime::Pod& pod) { ToPb(pod, response->add_items()); });
     return Ok();
   });
 }

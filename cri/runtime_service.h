@@ -87,8 +87,44 @@ class RuntimeService final : public pb::RuntimeService::Service {
   grpc::Status ListContainerStats(grpc::ServerContext* call,
                                   const pb::ListContainerStatsRequest* request,
                                   pb::ListContainerStatsResponse* response) override;
+  grpc::Status PodSandboxStats(grpc::ServerContext* call, const pb::PodSandboxStatsRequest* request,
+                               pb::PodSandboxStatsResponse* response) override;
+  grpc::Status ListPodSandboxStats(grpc::ServerContext* call,
+                                   const pb::ListPodSandboxStatsRequest* request,
+                                   pb::ListPodSandboxStatsResponse* response) override;
+
+  // metrics_rpcs.cc
+  grpc::Status ListMetricDescriptors(grpc::ServerContext* call,
+                                     const pb::ListMetricDescriptorsRequest* request,
+                                     pb::ListMetricDescriptorsResponse* response) override;
+  grpc::Status ListPodSandboxMetrics(grpc::ServerContext* call,
+                                     const pb::ListPodSandboxMetricsRequest* request,
+                                     pb::ListPodSandboxMetricsResponse* response) override;
+
+  // events_rpcs.cc
+  grpc::Status GetContainerEvents(grpc::ServerContext* call, const pb::GetEventsRequest* request,
+                                  grpc::ServerWriter<pb::ContainerEventResponse>* writer) override;
+
+  // stream_list_rpcs.cc
+  grpc::Status StreamPodSandboxes(
+      grpc::ServerContext* call, const pb::StreamPodSandboxesRequest* request,
+      grpc::ServerWriter<pb::StreamPodSandboxesResponse>* writer) override;
+  grpc::Status StreamContainers(grpc::ServerContext* call,
+                                const pb::StreamContainersRequest* request,
+                                grpc::ServerWriter<pb::StreamContainersResponse>* writer) override;
+  grpc::Status StreamContainerStats(
+      grpc::ServerContext* call, const pb::StreamContainerStatsRequest* request,
+      grpc::ServerWriter<pb::StreamContainerStatsResponse>* writer) override;
+  grpc::Status StreamPodSandboxStats(
+      grpc::ServerContext* call, const pb::StreamPodSandboxStatsRequest* request,
+      grpc::ServerWriter<pb::StreamPodSandboxStatsResponse>* writer) override;
+  grpc::Status StreamPodSandboxMetrics(
+      grpc::ServerContext* call, const pb::StreamPodSandboxMetricsRequest* request,
+      grpc::ServerWriter<pb::StreamPodSandboxMetricsResponse>* writer) override;
 
  private:
+  // A container's status with the name of its image.
+  void Describe(const runtime::Container& container, pb::ContainerStatus* out) const;
   // For verbs that a client's retry takes up where they are: they go on when the client has gone.
   const Context& Lasting() const { return options_.lifetime; }
   // For verbs that nobody needs any more once the client's deadline has passed.

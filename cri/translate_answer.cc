@@ -4,14 +4,11 @@
 
 #include "cri/signals.h"
 #include "cri/status.h"
+#include "cri/translate_answer_common.h"
 
 namespace berth::cri {
 
-namespace {
-
-using PbMap = google::protobuf::Map<std::string, std::string>;
-
-void SetMap(const runtime::StringMap& from, PbMap* to) {
+void SetMap(const runtime::StringMap& from, google::protobuf::Map<std::string, std::string>* to) {
   to->insert(from.begin(), from.end());
 }
 
@@ -26,6 +23,8 @@ void SetMetadata(const runtime::ContainerMetadata& from, pb::ContainerMetadata* 
   to->set_name(from.name);
   to->set_attempt(from.attempt);
 }
+
+namespace {
 
 void SetImageSpec(const runtime::ImageSpec& from, pb::ImageSpec* to) {
   to->set_image(from.image);
@@ -69,25 +68,6 @@ void SetMount(const runtime::Mount& from, pb::Mount* to) {
   if (from.image) SetImageSpec(*from.image, to->mutable_image());
   to->set_image_sub_path(from.image_sub_path);
   for (const std::string& option : from.mount_options) to->add_mount_options(option);
-}
-
-void SetCpu(const runtime::ContainerUsage& from, pb::CpuUsage* to) {
-  to->set_timestamp(from.timestamp_ns);
-  to->mutable_usage_core_nano_seconds()->set_value(from.cpu_usage_ns);
-  to->mutable_usage_nano_cores()->set_value(from.cpu_nano_cores);
-}
-
-void SetMemory(const runtime::ContainerUsage& from, pb::MemoryUsage* to) {
-  to->set_timestamp(from.timestamp_ns);
-  to->mutable_working_set_bytes()->set_value(from.memory_working_set_bytes);
-  // Without a limit there is no "available", and 0 would say that the container is full.
-  if (from.memory_available_bytes > 0) {
-    to->mutable_available_bytes()->set_value(from.memory_available_bytes);
-  }
-  to->mutable_usage_bytes()->set_value(from.memory_usage_bytes);
-  to->mutable_rss_bytes()->set_value(from.memory_rss_bytes);
-  to->mutable_page_faults()->set_value(from.memory_page_faults);
-  to->mutable_major_page_faults()->set_value(from.memory_major_page_faults);
 }
 
 // Whether the image's USER begins with a number, which is then the uid.
@@ -186,22 +166,6 @@ void ToPb(const runtime::LinuxResources& resources, pb::LinuxContainerResources*
   }
   SetMap(resources.unified, out->mutable_unified());
   out->set_memory_swap_limit_in_bytes(resources.memory_swap_limit_bytes);
-}
-
-void ToPb(const runtime::ContainerUsage& usage, pb::ContainerStats* out) {
-  pb::ContainerAttributes* attributes = out->mutable_attributes();
-  attributes->set_id(usage.container.id);
-  SetMetadata(usage.container.config.metadata, attributes->mutable_metadata());
-  SetMap(usage.container.config.labels, attributes->mutable_labels());
-  SetMap(usage.container.config.annotations, attributes->mutable_annotations());
-  SetCpu(usage, out->mutable_cpu());
-  SetMemory(usage, out->mutable_memory());
-  ToPb({usage.writable_layer_bytes, usage.writable_layer_inodes}, usage.writable_layer_mountpoint,
-       usage.timestamp_ns, out->mutable_writable_layer());
-  pb::SwapUsage* swap = out->mutable_swap();
-  swap->set_timestamp(usage.timestamp_ns);
-  swap->mutable_swap_available_bytes()->set_value(usage.swap_available_bytes);
-  swap->mutable_swap_usage_bytes()->set_value(usage.swap_usage_bytes);
 }
 
 void ToPb(const image::Image& image, pb::Image* out) {

@@ -15,7 +15,9 @@ void ToPb(const runtime::Pod& pod, pb::PodSandboxStatus* out);
 void ToPb(const runtime::Container& container, pb::Container* out);
 void ToPb(const runtime::Container& container, pb::ContainerStatus* out);
 void ToPb(const runtime::LinuxResources& resources, pb::LinuxContainerResources* out);
+// translate_stats.cc. What is unknown stays unset.
 void ToPb(const runtime::ContainerUsage& usage, pb::ContainerStats* out);
+void ToPb(const runtime::PodUsage& usage, pb::PodSandboxStats* out);
 void ToPb(const image::Image& image, pb::Image* out);
 void ToPb(const snapshotter::Usage& usage, const std::string& mountpoint, int64_t timestamp_ns,
           pb::FilesystemUsage* out);

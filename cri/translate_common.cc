@@ -164,6 +164,13 @@ runtime::ContainerFilter ContainerFilterOf(const pb::ContainerStatsFilter& filte
   return out;
 }
 
+runtime::PodFilter PodFilterOf(const pb::PodSandboxStatsFilter& filter) {
+  runtime::PodFilter out;
+  out.id = filter.id();
+  out.labels = MapOf(filter.label_selector());
+  return out;
+}
+
 image::RegistryAuth AuthOf(const pb::AuthConfig& auth) {
   image::RegistryAuth out;
   out.username = auth.username();

@@ -28,6 +28,7 @@ Result<runtime::LinuxResources> ResourcesOf(const pb::LinuxContainerResources& r
 Result<runtime::PodFilter> PodFilterOf(const pb::PodSandboxFilter& filter);
 Result<runtime::ContainerFilter> ContainerFilterOf(const pb::ContainerFilter& filter);
 runtime::ContainerFilter ContainerFilterOf(const pb::ContainerStatsFilter& filter);
+runtime::PodFilter PodFilterOf(const pb::PodSandboxStatsFilter& filter);
 
 image::RegistryAuth AuthOf(const pb::AuthConfig& auth);
 

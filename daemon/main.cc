@@ -1,6 +1,7 @@
 // berthd: serves until SIGTERM, SIGINT or SIGHUP. Containers outlive it.
 
 #include <glog/logging.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -61,6 +62,16 @@ void TrimNowAndThen(EventLoop& loop) {
   loop.PostAfterMs(kIntervalMs, [&loop] { TrimNowAndThen(loop); });
 }
 
+// The statistics keep some ten files open for each pod. Containers have limits of their own.
+void AllowManyFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    LOG(WARNING) << ErrnoError("raise the limit of open files").message();
+  }
+}
+
 // Everything outside is recorded before it is done, so ending in the midst of it is always allowed;
 // better than to be late because of a call that is stuck.
 void ExitIfStopHangs() {
@@ -92,6 +103,7 @@ int Serve(const Arguments& arguments) {
   signal(SIGPIPE, SIG_IGN);
   umask(022);
   StartLogging("berthd", config->log_level);
+  AllowManyFiles();
 
   std::string listen = config->listen;
   auto daemon = Daemon::Start(std::move(*config));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -20,15 +21,6 @@ struct DeviceRule {
   char type = 'a';                 // 'a', 'b', 'c'
   int64_t major = -1, minor = -1;  // -1: all
   std::string access = "rwm";
-};
-
-struct CgroupUsage {
-  uint64_t cpu_usage_ns = 0;
-  uint64_t memory_usage_bytes = 0, memory_working_set_bytes = 0, memory_rss_bytes = 0;
-  uint64_t memory_limit_bytes = 0;  // 0: none
-  uint64_t memory_page_faults = 0, memory_major_page_faults = 0;
-  uint64_t swap_usage_bytes = 0, swap_limit_bytes = 0;
-  uint64_t process_count = 0;
 };
 
 // How a process gets into the cgroup. All paths are absolute paths of the host.
@@ -62,7 +54,11 @@ class CgroupDriver {
   virtual CgroupJoin Join(const std::string& path) const = 0;
   // All or nothing: on failure the former values are back.
   virtual Status Update(const std::string& path, const LinuxResources& resources) = 0;
-  virtual Result<CgroupUsage> Usage(const std::string& path) const = 0;
+  // An O_PATH descriptor of the cgroup in the hierarchy of the controller ("memory"); v2 has one
+  // hierarchy for all. NotFound if there is no such cgroup or controller. For readers of statistics
+  // (runtime/cgroup_stats.h).
+  virtual Result<UniqueFd> OpenDirectory(const std::string& path,
+                                         std::string_view controller) const = 0;
   // SIGKILL to every process in it and below.
   virtual Status Kill(const std::string& path) = 0;
   // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a

@@ -22,6 +22,7 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "runtime/cgroup_stats.h"
 
 namespace berth::runtime {
 namespace {
@@ -105,6 +106,12 @@ class CgroupTest : public ::testing::TestWithParam<const char*> {
     ASSERT_TRUE(status.ok()) << status.error().message();
   }
 
+  Result<CgroupMeter> OpenMeter() {
+    return CgroupMeter::Open(driver_->version(), [&](std::string_view controller) {
+      return driver_->OpenDirectory(path_, controller);
+    });
+  }
+
   std::string mount_root_;
   bool v2_ = false;
   std::unique_ptr<CgroupDriver> driver_;
@@ -126,18 +133,20 @@ TEST_P(CgroupTest, AProcessJoinsIsCountedAndKilled) {
       }
     }
   }
-  auto usage = driver_->Usage(path_);
-  ASSERT_TRUE(usage.ok()) << usage.error().message();
-  if (Has("pids")) {
-    EXPECT_EQ(usage->process_count, 1u);
-  }
+  auto meter = OpenMeter();
+  ASSERT_TRUE(meter.ok()) << meter.error().message();
+  auto sample = meter->Read();
+  ASSERT_TRUE(sample.ok()) << sample.error().message();
+  EXPECT_EQ(sample->tasks.has_value(), Has("pids"));
+  EXPECT_EQ(sample->tasks.value_or(1), 1u);
   EXPECT_EQ(driver_->Remove(path_).code(), Code::kFailedPrecondition);
   EXPECT_TRUE(driver_->Kill(path_).ok());
   EXPECT_EQ(Reap(pid), 128 + SIGKILL);
   EXPECT_TRUE(driver_->Remove(path_).ok());
   EXPECT_TRUE(driver_->Remove(path_).ok());
   EXPECT_TRUE(driver_->Kill(path_).ok());
-  EXPECT_EQ(driver_->Usage(path_).code(), Code::kNotFound);
+  EXPECT_EQ(meter->Read().code(), Code::kNotFound);
+  EXPECT_EQ(OpenMeter().code(), Code::kNotFound);
   EXPECT_EQ(driver_->Update(path_, {}).code(), Code::kNotFound);
 }
 
@@ -208,7 +217,7 @@ TEST_P(CgroupTest, LimitsAreSetAndUpdatedAllOrNothing) {
   if (Has("pids")) {
     EXPECT_EQ(Text(Dir("pids", path_) + "/pids.max"), "77");
   }
-  EXPECT_EQ(driver_->Usage(path_)->memory_limit_bytes, uint64_t{64} << 20);
+  EXPECT_EQ(OpenMeter()->Read()->memory->limit_bytes, uint64_t{64} << 20);
 
   for (int64_t limit : {int64_t{128} << 20, int64_t{32} << 20}) {
     LinuxResources update;
@@ -418,28 +427,6 @@ TEST_F(CgroupFixtureTest, UpdateTakesBackWhatItWroteBeforeAFailure) {
   EXPECT_THAT(status.error().message(), HasSubstr("hugetlb.2MB.max"));
   EXPECT_EQ(Get("cpu.weight"), "100");
   EXPECT_EQ(Get("memory.max"), "1000");
-}
-
-TEST_F(CgroupFixtureTest, ReadsUsage) {
-  Put("/a/c/cpu.stat", "usage_usec 5\nuser_usec 3\n");
-  Put("/a/c/memory.stat", "anon 700\nfile 500\ninactive_file 400\npgfault 9\npgmajfault 2\n");
-  Put("/a/c/memory.current", "1500\n");
-  Put("/a/c/memory.max", "max\n");
-  Put("/a/c/memory.swap.current", "11\n");
-  Put("/a/c/memory.swap.max", "22\n");
-  Put("/a/c/pids.current", "3\n");
-  auto usage = driver_->Usage("/a/c");
-  ASSERT_TRUE(usage.ok()) << usage.error().message();
-  EXPECT_EQ(usage->cpu_usage_ns, 5000u);
-  EXPECT_EQ(usage->memory_usage_bytes, 1500u);
-  EXPECT_EQ(usage->memory_working_set_bytes, 1100u);
-  EXPECT_EQ(usage->memory_rss_bytes, 700u);
-  EXPECT_EQ(usage->memory_limit_bytes, 0u);
-  EXPECT_EQ(usage->memory_page_faults, 9u);
-  EXPECT_EQ(usage->memory_major_page_faults, 2u);
-  EXPECT_EQ(usage->swap_usage_bytes, 11u);
-  EXPECT_EQ(usage->swap_limit_bytes, 22u);
-  EXPECT_EQ(usage->process_count, 3u);
 }
 
 }  // namespace

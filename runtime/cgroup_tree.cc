@@ -217,16 +217,4 @@ Status ApplySettings(const std::vector<CgroupSetting>& settings,
   return Ok();
 }
 
-uint64_t KeyedValue(std::string_view text, std::string_view key) {
-  for (size_t at = 0; at < text.size();) {
-    size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = text.substr(at, end - at);
-    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == ' ') {
-      return ParseNumber<uint64_t>(line.substr(key.size() + 1)).value_or(0);
-    }
-    at = end + 1;
-  }
-  return 0;
-}
-
 }  // namespace berth::runtime

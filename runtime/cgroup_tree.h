@@ -44,7 +44,4 @@ Status ApplySettings(const std::vector<CgroupSetting>& settings,
                      const std::function<int(std::string_view controller)>& directory_of,
                      bool all_or_nothing);
 
-// Finds "key value" in memory.stat, cpu.stat and the like.
-uint64_t KeyedValue(std::string_view text, std::string_view key);
-
 }  // namespace berth::runtime

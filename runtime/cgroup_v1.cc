@@ -20,8 +20,6 @@ namespace berth::runtime {
 namespace {
 
 constexpr int64_t kRemoveNs = 1'000'000'000;
-// Shown where there is no limit.
-constexpr uint64_t kUnlimited = uint64_t{1} << 62;
 
 // A v1 cpuset is born empty, and nothing can join it before it has processors and memory nodes. It
 // gets its parent's; so do parents that somebody left empty.
@@ -77,7 +75,8 @@ class CgroupV1Driver final : public CgroupDriver {
                 const std::vector<DeviceRule>& devices) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
-  Result<CgroupUsage> Usage(const std::string& path) const override;
+  Result<UniqueFd> OpenDirectory(const std::string& path,
+                                 std::string_view controller) const override;
   Status Kill(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& parent) const override;
@@ -89,8 +88,6 @@ class CgroupV1Driver final : public CgroupDriver {
   }
   Status MakeDirectories(const std::string& relative, UndoStack& undo);
   Status Apply(const std::string& relative, const LinuxResources& resources, bool all_or_nothing);
-  Result<std::string> Read(std::string_view controller, const std::string& relative,
-                           const char* file) const;
 
   const std::vector<CgroupV1Hierarchy> hierarchies_;
   std::map<std::string, const CgroupV1Hierarchy*, std::less<>> by_controller_;
@@ -183,38 +180,14 @@ Status CgroupV1Driver::Update(const std::string& path, const LinuxResources& res
   return Ok();
 }
 
-Result<std::string> CgroupV1Driver::Read(std::string_view controller, const std::string& relative,
-                                         const char* file) const {
-  const CgroupV1Hierarchy* hierarchy = Find(controller);
-  if (hierarchy == nullptr) return std::string();
-  return ReadFileAt(hierarchy->root.get(), StrCat(relative, "/", file));
-}
-
-Result<CgroupUsage> CgroupV1Driver::Usage(const std::string& path) const {
+Result<UniqueFd> CgroupV1Driver::OpenDirectory(const std::string& path,
+                                               std::string_view controller) const {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
-  const std::string relative = path.substr(1);
-  auto number = [](std::string_view text) { return ParseNumber<uint64_t>(Trim(text)).value_or(0); };
-  CgroupUsage usage;
-  ASSIGN_OR_RETURN(std::string cpu, Read("cpuacct", relative, "cpuacct.usage"));
-  ASSIGN_OR_RETURN(std::string memory, Read("memory", relative, "memory.usage_in_bytes"));
-  ASSIGN_OR_RETURN(std::string stat, Read("memory", relative, "memory.stat"));
-  ASSIGN_OR_RETURN(std::string pids, Read("pids", relative, "pids.current"));
-  usage.cpu_usage_ns = number(cpu);
-  usage.memory_usage_bytes = number(memory);
-  uint64_t inactive = KeyedValue(stat, "total_inactive_file");
-  usage.memory_working_set_bytes =
-      usage.memory_usage_bytes - std::min(inactive, usage.memory_usage_bytes);
-  usage.memory_rss_bytes = KeyedValue(stat, "total_rss");
-  usage.memory_page_faults = KeyedValue(stat, "total_pgfault");
-  usage.memory_major_page_faults = KeyedValue(stat, "total_pgmajfault");
-  usage.swap_usage_bytes = KeyedValue(stat, "total_swap");
-  // These two take the parents' limits into account, and save reading two more files.
-  uint64_t limit = KeyedValue(stat, "hierarchical_memory_limit");
-  uint64_t total = KeyedValue(stat, "hierarchical_memsw_limit");
-  if (limit < kUnlimited) usage.memory_limit_bytes = limit;
-  if (total < kUnlimited && total > limit) usage.swap_limit_bytes = total - limit;
-  usage.process_count = number(pids);
-  return usage;
+  const CgroupV1Hierarchy* hierarchy = Find(controller);
+  if (hierarchy == nullptr) {
+    return Error(Code::kNotFound, StrCat("no cgroup controller ", controller, " on this machine"));
+  }
+  return OpenCgroup(hierarchy->root.get(), path.substr(1));
 }
 
 Status CgroupV1Driver::Kill(const std::string& path) {

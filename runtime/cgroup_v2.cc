@@ -40,11 +40,6 @@ Names Without(const Names& names, const Names& others) {
   return left;
 }
 
-// A limit file's number; 0 for "max", a missing file or nonsense.
-uint64_t Number(int dir, const char* file) {
-  return ParseNumber<uint64_t>(ReadCgroupFile(dir, file).value_or("")).value_or(0);
-}
-
 class CgroupV2Driver final : public CgroupDriver {
  public:
   CgroupV2Driver(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {
@@ -64,7 +59,8 @@ class CgroupV2Driver final : public CgroupDriver {
                 const std::vector<DeviceRule>& devices) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
-  Result<CgroupUsage> Usage(const std::string& path) const override;
+  Result<UniqueFd> OpenDirectory(const std::string& path,
+                                 std::string_view controller) const override;
   Status Kill(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& parent) const override;
@@ -164,26 +160,10 @@ Status CgroupV2Driver::Update(const std::string& path, const LinuxResources& res
   return Ok();
 }
 
-Result<CgroupUsage> CgroupV2Driver::Usage(const std::string& path) const {
+Result<UniqueFd> CgroupV2Driver::OpenDirectory(const std::string& path,
+                                               std::string_view /*controller*/) const {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
-  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)));
-  CgroupUsage usage;
-  ASSIGN_OR_RETURN(std::string cpu, ReadFileAt(dir.get(), "cpu.stat"));
-  usage.cpu_usage_ns = KeyedValue(cpu, "usage_usec") * 1000;
-  usage.process_count = Number(dir.get(), "pids.current");
-  std::string stat = ReadCgroupFile(dir.get(), "memory.stat").value_or("");
-  if (stat.empty()) return usage;
-  usage.memory_usage_bytes = Number(dir.get(), "memory.current");
-  uint64_t inactive = KeyedValue(stat, "inactive_file");
-  usage.memory_working_set_bytes =
-      usage.memory_usage_bytes - std::min(inactive, usage.memory_usage_bytes);
-  usage.memory_rss_bytes = KeyedValue(stat, "anon");
-  usage.memory_page_faults = KeyedValue(stat, "pgfault");
-  usage.memory_major_page_faults = KeyedValue(stat, "pgmajfault");
-  usage.memory_limit_bytes = Number(dir.get(), "memory.max");
-  usage.swap_usage_bytes = Number(dir.get(), "memory.swap.current");
-  usage.swap_limit_bytes = Number(dir.get(), "memory.swap.max");
-  return usage;
+  return OpenCgroup(root_.get(), path.substr(1));
 }
 
 Status CgroupV2Driver::Kill(const std::string& path) {

@@ -240,19 +240,22 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   record.container.user = user.user;
   ASSIGN_OR_RETURN(auto spec, MakeSpec(core, pod, record, image.config, user.home));
   RETURN_IF_ERROR(WritePlan(core, pod, record, spec));
-  return core.Save(entry, [&](ContainerRecord& r) {
-    r.container.user = user.user;
-    r.device_rules = spec.device_rules;
-    r.mount_label = spec.mount_label;
-    for (const OciNamespace& ns : spec.namespaces) {
-      if (ns.type == "pid") r.target_pid_ns = ns.path;
-    }
-    for (const OciMount& mount : spec.mounts) {
-      if (mount.type != "image") continue;
-      r.volume_layers.push_back(images.mounts[mount.index]->config.diff_ids);
-    }
-    r.phase = ContainerPhase::kCreated;
-  });
+  return core.SaveAndTell(
+      entry,
+      [&](ContainerRecord& r) {
+        r.container.user = user.user;
+        r.device_rules = spec.device_rules;
+        r.mount_label = spec.mount_label;
+        for (const OciNamespace& ns : spec.namespaces) {
+          if (ns.type == "pid") r.target_pid_ns = ns.path;
+        }
+        for (const OciMount& mount : spec.mounts) {
+          if (mount.type != "image") continue;
+          r.volume_layers.push_back(images.mounts[mount.index]->config.diff_ids);
+        }
+        r.phase = ContainerPhase::kCreated;
+      },
+      {EventType::kCreated});
 }
 
 Status CheckTarget(Core& core, const ContainerRecord& record) {

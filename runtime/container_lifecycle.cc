@@ -98,8 +98,10 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
   RETURN_IF_ERROR(RemoveContainerFiles(core, entry.Get()), "remove container ", id);
   RETURN_IF_ERROR(core.store->RemoveContainer(id));
   core.index.containers.Remove(id);
+  const ContainerRecord record = entry.Get();
+  core.Tell(record, {EventType::kDeleted});
   // It may have been the last that used the layers of an image that was removed before.
-  if (UsesRemovedImage(core, entry.Get())) {
+  if (UsesRemovedImage(core, record)) {
     RETURN_IF_ERROR(core.images.CollectLayers(), "collect layers");
   }
   return Ok();
@@ -107,9 +109,10 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
 
 Status RecordExit(Core& core, ContainerEntry& entry,
                   const std::optional<shim::wire::ExitStatus>& exit) {
-  const std::string cgroup = entry.With([](const ContainerRecord& r) { return r.cgroup_path; });
+  const auto [id, cgroup] =
+      entry.With([](const ContainerRecord& r) { return std::pair(r.container.id, r.cgroup_path); });
   if (!exit) RETURN_IF_ERROR(core.cgroups->Kill(cgroup), "kill what the shim left");
-  RETURN_IF_ERROR(core.Save(entry, [&](ContainerRecord& record) {
+  auto exited = [&](ContainerRecord& record) {
     Container& container = record.container;
     record.phase = std::max(record.phase, ContainerPhase::kExited);
     container.state = ContainerState::kExited;
@@ -120,7 +123,10 @@ Status RecordExit(Core& core, ContainerEntry& entry,
     if (exit && exit->oom_killed) container.reason = "OOMKilled";
     if (!exit)
       container.message = "the container's shim ended without a word; the container was killed";
-  }));
+  };
+  Status saved = core.SaveAndTell(entry, exited, {EventType::kStopped});
+  core.meters->Forget(id);
+  RETURN_IF_ERROR(saved);
   // Its counters are no longer needed. Should it be busy, RemoveContainer tries again.
   Status removed = core.cgroups->Remove(cgroup);
   if (!removed.ok()) LOG(WARNING) << "cgroup " << cgroup << ": " << removed.error().message();
@@ -128,7 +134,7 @@ Status RecordExit(Core& core, ContainerEntry& entry,
 }
 
 Status RecordStartError(Core& core, ContainerEntry& entry, const std::string& message) {
-  return core.Save(entry, [&](ContainerRecord& record) {
+  auto failed = [&](ContainerRecord& record) {
     Container& container = record.container;
     record.phase = ContainerPhase::kExited;
     container.state = ContainerState::kExited;
@@ -136,7 +142,8 @@ Status RecordStartError(Core& core, ContainerEntry& entry, const std::string& me
     container.started_at_ns = container.finished_at_ns = WallNs();
     container.reason = "StartError";
     container.message = message;
-  });
+  };
+  return core.SaveAndTell(entry, failed, {EventType::kStopped});
 }
 
 }  // namespace berth::runtime

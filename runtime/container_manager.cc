@@ -39,6 +39,9 @@ Error FailCreation(Core& core, ContainerEntry& entry, const std::string& id, Err
   // Otherwise the record stays, as kCreating, for recovery to try again; the name is free at once.
   if (!removed.ok()) LOG(ERROR) << "container " << id << ": undo: " << removed.error().message();
   core.index.containers.Remove(id);
+  // It was told of if all but its record could be made.
+  const ContainerRecord record = entry.Get();
+  if (IsVisible(record)) core.Tell(record, {EventType::kDeleted});
   entry.creation.Finish(error);
   return error;
 }
@@ -111,8 +114,8 @@ Result<Container> ContainerManager::Get(const std::string& id) {
   return record.container;
 }
 
-std::vector<Container> ContainerManager::List(const ContainerFilter& filter) {
-  std::vector<Container> containers;
+void ContainerManager::ForEach(const ContainerFilter& filter,
+                               const std::function<void(const Container&)>& visit) {
   for (const auto& entry : core_.index.containers.All()) {
     entry->With([&](const ContainerRecord& record) {
       const Container& container = record.container;
@@ -120,11 +123,10 @@ std::vector<Container> ContainerManager::List(const ContainerFilter& filter) {
           container.pod_id.starts_with(filter.pod_id) &&
           (!filter.state || *filter.state == container.state) &&
           LabelsMatch(container.config.labels, filter.labels)) {
-        containers.push_back(container);
+        visit(container);
       }
     });
   }
-  return containers;
 }
 
 namespace {

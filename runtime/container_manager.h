@@ -1,6 +1,7 @@
 // CreateContainer to RemoveContainer and what is known of containers.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,9 @@ class ContainerManager {
   Status Remove(const Context& context, const std::string& id);
 
   Result<Container> Get(const std::string& id);
-  std::vector<Container> List(const ContainerFilter& filter);
+  // Calls `visit` under the container's status lock, so that nothing is copied; it must not block
+  // nor call the runtime.
+  void ForEach(const ContainerFilter& filter, const std::function<void(const Container&)>& visit);
   // All limits take effect or none.
   Status UpdateResources(const Context& context, const std::string& id,
                          const LinuxResources& resources);

@@ -104,13 +104,15 @@ Status StartContainer(Core& core, const Context& context, ContainerEntry& entry)
     return std::move(launched).error();
   }
   // What runs now runs, whether or not the disk takes the record: recovery asks the shim.
-  Status saved = core.Save(entry, [&](ContainerRecord& r) {
-    r.phase = ContainerPhase::kRunning;
-    r.init_start_time = launched->state.start_time;
-    r.container.state = ContainerState::kRunning;
-    r.container.pid = launched->state.pid;
-    r.container.started_at_ns = launched->state.started_at_ns;
-  });
+  Status saved = core.SaveAndTell(entry,
+                                  [&](ContainerRecord& r) {
+                                    r.phase = ContainerPhase::kRunning;
+                                    r.init_start_time = launched->state.start_time;
+                                    r.container.state = ContainerState::kRunning;
+                                    r.container.pid = launched->state.pid;
+                                    r.container.started_at_ns = launched->state.started_at_ns;
+                                  },
+                                  {EventType::kStarted});
   if (!saved.ok())
     LOG(ERROR) << "container " << record.container.id << ": " << saved.error().message();
   RETURN_IF_ERROR(core.monitor->Watch(record.container.id, std::move(launched->connection)));

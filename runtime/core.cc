@@ -28,4 +28,12 @@ Result<std::shared_ptr<ContainerEntry>> Core::FindContainer(const std::string& i
   return entry;
 }
 
+void Core::Tell(const PodRecord& record, std::initializer_list<EventType> types) {
+  events.Publish(index.pods.Find(record.pod.id), record.pod.id, types);
+}
+
+void Core::Tell(const ContainerRecord& record, std::initializer_list<EventType> types) {
+  events.Publish(index.pods.Find(record.container.pod_id), record.container.id, types);
+}
+
 }  // namespace berth::runtime

@@ -10,7 +10,9 @@
 #include "image/image_store.h"
 #include "runtime/cgroup.h"
 #include "runtime/cni.h"
+#include "runtime/events.h"
 #include "runtime/index.h"
+#include "runtime/meters.h"
 #include "runtime/seccomp_profile.h"
 #include "runtime/shim_client.h"
 #include "runtime/shim_monitor.h"
@@ -36,6 +38,8 @@ class Core {
   std::unique_ptr<ShimLauncher> shims;
   SeccompProfiles seccomp;
   Index index;
+  std::unique_ptr<Meters> meters;
+  EventBus events{index};
   // Last, so that it goes first: its thread uses the members above.
   std::unique_ptr<ShimMonitor> monitor;
 
@@ -58,6 +62,18 @@ class Core {
     MutexLock lock(entry.saving);
     return store->Put(entry.Update(std::move(change)));
   }
+  // The same, and tells the subscribers of events of it before anybody can save the next change.
+  template <typename EntryType, typename Change>
+  Status SaveAndTell(EntryType& entry, Change change,
+                     std::initializer_list<EventType> events_of_it) {
+    MutexLock lock(entry.saving);
+    const auto record = entry.Update(std::move(change));
+    Status saved = store->Put(record);
+    Tell(record, events_of_it);
+    return saved;
+  }
+  void Tell(const PodRecord& record, std::initializer_list<EventType> types);
+  void Tell(const ContainerRecord& record, std::initializer_list<EventType> types);
 };
 
 }  // namespace berth::runtime

@@ -177,11 +177,13 @@ Status BuildPod(Core& core, const Context& context, PodEntry& entry) {
     RETURN_IF_ERROR(StartInit(core, context, entry, pod.id), "create pid namespace");
   }
   Failpoint("run_pod.files");
-  return core.Save(entry, [&](PodRecord& record) {
-    record.pod.ips = ips;
-    record.pod.state = PodState::kReady;
-    record.phase = PodPhase::kReady;
-  });
+  return core.SaveAndTell(entry,
+                          [&](PodRecord& record) {
+                            record.pod.ips = ips;
+                            record.pod.state = PodState::kReady;
+                            record.phase = PodPhase::kReady;
+                          },
+                          {EventType::kCreated, EventType::kStarted});
 }
 
 // The process that was recorded, and no other that has its number by now.
@@ -196,6 +198,7 @@ void KillProcess(const ProcessIdentity& process) {
 Status TearDownPod(Core& core, const Context& context, PodEntry& entry) {
   const PodRecord record = entry.Get();
   const std::string dir = core.PodDir(record.pod.id);
+  core.meters->Forget(record.pod.id);  // or its network namespace lives on
   KillProcess(record.init);
   if (record.network) {
     RETURN_IF_ERROR(core.cni->Del(context, CniPodOf(core, record.pod)), "take down network");
@@ -209,7 +212,13 @@ Status ForgetPod(Core& core, const std::string& id) {
   ASSIGN_OR_RETURN(auto pods, Open(core.config.state + "/pods", O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(RemoveTreeAt(pods.get(), id));
   RETURN_IF_ERROR(core.store->RemovePod(id));
+  const auto entry = core.index.pods.Find(id);
   core.index.pods.Remove(id);
+  // Of a pod that was never ready nobody has heard.
+  const bool known = entry && entry->With([](const PodRecord& record) {
+    return record.phase != PodPhase::kCreating;
+  });
+  if (known) core.events.Publish(entry, id, {EventType::kDeleted});
   return Ok();
 }
 
@@ -274,10 +283,15 @@ Status StopLocked(Core& core, const Context& context, PodEntry& entry) {
       core.Save(entry, [](PodRecord& record) { record.pod.state = PodState::kNotReady; }));
   RETURN_IF_ERROR(StopContainersOf(core, context, id));
   RETURN_IF_ERROR(TearDownPod(core, context, entry));
-  return core.Save(entry, [](PodRecord& record) {
+  auto stopped = [](PodRecord& record) {
     record.phase = std::max(record.phase, PodPhase::kStopped);
     record.init = {};
-  });
+  };
+  // A removal that is tried again has told of it before.
+  const bool again =
+      entry.With([](const PodRecord& record) { return record.phase >= PodPhase::kStopped; });
+  return again ? core.Save(entry, stopped)
+               : core.SaveAndTell(entry, stopped, {EventType::kStopped});
 }
 
 bool IsStopped(PodEntry& entry) {
@@ -334,19 +348,23 @@ Result<Pod> PodManager::Get(const std::string& id) {
   return record.pod;
 }
 
-std::vector<Pod> PodManager::List(const PodFilter& filter) {
-  std::vector<Pod> pods;
+Result<PodSnapshot> PodManager::Snapshot(const std::string& id) {
+  RETURN_IF_ERROR(Get(id));
+  ASSIGN_OR_RETURN(auto entry, core_.FindPod(id));
+  return TakePodSnapshot(core_.index, *entry);
+}
+
+void PodManager::ForEach(const PodFilter& filter, const std::function<void(const Pod&)>& visit) {
   for (const auto& entry : core_.index.pods.All()) {
     entry->With([&](const PodRecord& record) {
       const Pod& pod = record.pod;
       if (IsVisible(record) && pod.id.starts_with(filter.id) &&
           (!filter.state || *filter.state == pod.state) &&
           LabelsMatch(pod.config.labels, filter.labels)) {
-        pods.push_back(pod);
+        visit(pod);
       }
     });
   }
-  return pods;
 }
 
 namespace {

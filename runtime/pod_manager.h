@@ -1,13 +1,14 @@
 // RunPodSandbox, StopPodSandbox, RemovePodSandbox and what is known of pods.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "base/context.h"
 #include "base/result.h"
+#include "runtime/pod_snapshot.h"
 #include "runtime/types.h"
 
 namespace berth::runtime {
@@ -31,10 +32,14 @@ class PodManager {
 
   // `id` may be a prefix that fits one pod. NotFound.
   Result<Pod> Get(const std::string& id);
-  std::vector<Pod> List(const PodFilter& filter);
   // Whether pods can have user namespaces of their own on this machine. The first call makes one,
   // and mounts layers with its ids.
   bool SupportsUserNamespaces();
+  // With its containers, all of one moment.
+  Result<PodSnapshot> Snapshot(const std::string& id);
+  // Calls `visit` under the pod's status lock, so that nothing is copied; it must not block nor
+  // call the runtime.
+  void ForEach(const PodFilter& filter, const std::function<void(const Pod&)>& visit);
   // The pod's OCI-level details as JSON text, for verbose status.
   Result<std::string> Info(const std::string& id);
 

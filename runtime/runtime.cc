@@ -46,6 +46,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, Eve
   RETURN_IF_ERROR(MakeDirectories(config));
   auto core = std::make_unique<Core>(config, loop, snapshotter, images);
   ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
+  core->meters = std::make_unique<Meters>(*core->cgroups);
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
   ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(config.runtime.shim_path));
   core->shims = std::make_unique<ShimLauncher>(std::move(shims));
@@ -68,7 +69,12 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, Eve
 }
 
 Runtime::Runtime(std::unique_ptr<Core> core)
-    : core_(std::move(core)), pods_(*core_), containers_(*core_), execs_(*core_), stats_(*core_) {}
+    : core_(std::move(core)),
+      pods_(*core_),
+      containers_(*core_),
+      execs_(*core_),
+      stats_(*core_),
+      metrics_(*core_, stats_) {}
 
 Runtime::~Runtime() {
   core_->images.SetLayerUser({});
@@ -89,6 +95,12 @@ ExecManager& Runtime::execs() {
 }
 StatsCollector& Runtime::stats() {
   return stats_;
+}
+MetricsCollector& Runtime::metrics() {
+  return metrics_;
+}
+EventBus& Runtime::events() {
+  return core_->events;
 }
 CgroupDriver& Runtime::cgroups() {
   return *core_->cgroups;

@@ -11,7 +11,9 @@
 #include "runtime/cgroup.h"
 #include "runtime/cni.h"
 #include "runtime/container_manager.h"
+#include "runtime/events.h"
 #include "runtime/exec_manager.h"
+#include "runtime/metrics.h"
 #include "runtime/pod_manager.h"
 #include "runtime/stats.h"
 #include "snapshotter/snapshotter.h"
@@ -33,6 +35,8 @@ class Runtime {
   ContainerManager& containers();
   ExecManager& execs();
   StatsCollector& stats();
+  MetricsCollector& metrics();
+  EventBus& events();
   CgroupDriver& cgroups();
   Cni& cni();
 
@@ -43,6 +47,7 @@ class Runtime {
   ContainerManager containers_;
   ExecManager execs_;
   StatsCollector stats_;
+  MetricsCollector metrics_;
 };
 
 }  // namespace berth::runtime

@@ -74,6 +74,7 @@ class Entry {
   Record Update(Change change) {
     MutexLock lock(mutex_);
     change(record_);
+    ++version_;
     changed_.NotifyAll();
     return record_;
   }
@@ -82,6 +83,11 @@ class Entry {
   auto With(Look look) {
     MutexLock lock(mutex_);
     return look(static_cast<const Record&>(record_));
+  }
+  // How often it has been changed.
+  uint64_t version() {
+    MutexLock lock(mutex_);
+    return version_;
   }
   // False if the context ends before the condition holds.
   template <typename Condition>
@@ -99,6 +105,7 @@ class Entry {
   Mutex mutex_;
   CondVar changed_;
   Record record_ GUARDED_BY(mutex_);
+  uint64_t version_ GUARDED_BY(mutex_) = 0;
 };
 
 using PodEntry = Entry<PodRecord>;

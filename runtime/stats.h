@@ -1,51 +1,68 @@
-// Resource usage of containers, read from their cgroups when asked for.
+// Resource usage of containers and pods, read when asked for.
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "base/sync.h"
+#include "runtime/cgroup_stats.h"
+#include "runtime/meters.h"
+#include "runtime/network_stats.h"
+#include "runtime/state.h"
 #include "runtime/types.h"
+#include "snapshotter/snapshotter.h"
 
 namespace berth::runtime {
 
 class Core;
 
 struct ContainerUsage {
-  Container container;
-  int64_t timestamp_ns = 0;
-  uint64_t cpu_usage_ns = 0;    // total
-  uint64_t cpu_nano_cores = 0;  // average since the sample before, 0 for the first
-  uint64_t memory_usage_bytes = 0, memory_working_set_bytes = 0, memory_rss_bytes = 0;
-  uint64_t memory_available_bytes = 0;  // limit minus working set; 0 without a limit
-  uint64_t memory_page_faults = 0, memory_major_page_faults = 0;
-  uint64_t swap_usage_bytes = 0, swap_available_bytes = 0;
-  uint64_t process_count = 0;
+  std::string id;
+  ContainerMetadata metadata;
+  StringMap labels, annotations;
+  // Empty unless it runs.
+  std::optional<Reading> reading;
+  // Missing while a large one is measured for the first time.
+  std::optional<snapshotter::MeasuredUsage> writable_layer;
   std::string writable_layer_mountpoint;
-  uint64_t writable_layer_bytes = 0, writable_layer_inodes = 0;
 };
 
+struct PodUsage {
+  std::string id;
+  PodMetadata metadata;
+  StringMap labels, annotations;
+  // Of the pod's own cgroup; of its containers together if it has none to itself. Empty if neither
+  // is there.
+  std::optional<Reading> reading;
+  int64_t network_timestamp_ns = 0;
+  // Missing for a pod that is stopped or in the host's network.
+  std::optional<std::vector<InterfaceSample>> network;
+  std::vector<ContainerUsage> containers;  // those that run
+};
+
+// Thread-safe. Nothing here takes a lock that a verb holds while it works.
 class StatsCollector {
  public:
   explicit StatsCollector(Core& core);
+
+  // NotFound. One that does not run has its writable layer only.
   Result<ContainerUsage> Get(const std::string& container_id);
-  // Containers that are running; one that ends meanwhile is left out.
+  // Containers that run; one that ends meanwhile is left out.
   std::vector<ContainerUsage> List(const ContainerFilter& filter);
 
- private:
-  struct Sample {
-    int64_t timestamp_ns = 0;
-    uint64_t cpu_usage_ns = 0;
-    uint64_t cpu_nano_cores = 0;
-  };
-  Result<ContainerUsage> Collect(const Container& container);
+  Result<PodUsage> GetPod(const std::string& pod_id);
+  // Pods that are ready and have these labels; `id` may be a prefix.
+  std::vector<PodUsage> ListPods(const PodFilter& filter);
 
+ private:
   Core& core_;
-  Mutex mutex_;
-  std::map<std::string, Sample> last_ GUARDED_BY(mutex_);
 };
+
+// Sums of all that every reading has, for a pod without a cgroup of its own. Pressure cannot be
+// added up.
+std::optional<Reading> SumOfReadings(const std::vector<ContainerUsage>& containers);
 
 }  // namespace berth::runtime

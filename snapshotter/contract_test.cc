@@ -372,6 +372,7 @@ TEST_P(SnapshotterContract, MissingThingsAreNotFoundByName) {
   EXPECT_EQ(snapshotter_->LayerUsage(DiffId(2)).code(), Code::kNotFound);
   EXPECT_EQ(snapshotter_->Mount("c", {}).code(), Code::kNotFound);
   EXPECT_EQ(snapshotter_->SnapshotUsage("c").code(), Code::kNotFound);
+  EXPECT_EQ(snapshotter_->RecentUsage("c").code(), Code::kNotFound);
   ASSERT_GOOD(snapshotter_->CreateSnapshot("d", Layers(1, 1)));
   ASSERT_GOOD(snapshotter_->RemoveLayer(DiffId(1)));
   auto mounted = snapshotter_->Mount("d", {});
@@ -421,6 +422,10 @@ TEST_P(SnapshotterContract, UsageCountsBytesAndHardLinksOnce) {
   EXPECT_EQ(after->inodes - before->inodes, 2u);
   EXPECT_GE(after->bytes - before->bytes, 1u << 20);
   EXPECT_LE(after->bytes - before->bytes, (1u << 20) + 16384);
+  auto recent = snapshotter_->RecentUsage("c");
+  ASSERT_TRUE(recent.ok()) << Why(recent);
+  EXPECT_EQ(recent->usage.bytes, after->bytes);
+  EXPECT_EQ(recent->usage.inodes, after->inodes);
   auto total = snapshotter_->TotalUsage();
   ASSERT_TRUE(total.ok()) << Why(total);
   EXPECT_EQ(total->bytes, after->bytes + 4096);

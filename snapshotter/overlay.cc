@@ -18,6 +18,7 @@
 #include "snapshotter/overlay_mount.h"
 #include "snapshotter/overlay_store.h"
 #include "snapshotter/tree_usage.h"
+#include "snapshotter/usage_cache.h"
 
 namespace berth::snapshotter {
 
@@ -28,6 +29,13 @@ constexpr size_t kMaxLayersFileBytes = kMaxLayers * 80;
 
 std::string SnapshotPath(const std::string& id) {
   return StrCat("snapshots/", id);
+}
+
+Result<Usage> MeasureSnapshot(int store, const std::string& id, uint64_t max_inodes) {
+  ASSIGN_OR_RETURN(auto upper, OpenAt(store, StrCat(SnapshotPath(id), "/upper"),
+                                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  ASSIGN_OR_RETURN(Usage usage, TreeUsage(upper.get(), max_inodes), "measure snapshot ", id);
+  return usage;
 }
 
 class Overlay;
@@ -66,7 +74,11 @@ class OverlayStaged : public StagedLayer {
 class Overlay : public Snapshotter {
  public:
   Overlay(std::shared_ptr<OverlayStore> store, UniqueFd lock)
-      : lock_(std::move(lock)), store_(std::move(store)) {}
+      : lock_(std::move(lock)),
+        store_(std::move(store)),
+        usages_([shared = store_](const std::string& id, uint64_t max_inodes) {
+          return MeasureSnapshot(shared->root_fd(), id, max_inodes);
+        }) {}
 
   Status Load();
 
@@ -82,6 +94,7 @@ class Overlay : public Snapshotter {
   Result<UniqueFd> MountLayers(const std::vector<std::string>& layers,
                                const MountOptions& options) override;
   Result<Usage> SnapshotUsage(const std::string& id) override;
+  Result<MeasuredUsage> RecentUsage(const std::string& id) override;
   Result<std::vector<std::string>> ListSnapshots() override;
   Status RemoveSnapshot(const std::string& id) override;
 
@@ -111,6 +124,7 @@ class Overlay : public Snapshotter {
   Mutex mutex_;
   std::map<std::string, Layers> snapshots_ GUARDED_BY(mutex_);
   const std::shared_ptr<std::atomic<bool>> sync_posted_ = std::make_shared<std::atomic<bool>>();
+  UsageCache usages_;
   Background syncer_;
   Background janitor_;
 };
@@ -329,10 +343,12 @@ Result<UniqueFd> Overlay::MountOnOldKernel(OverlayPlan plan) {
 
 Result<Usage> Overlay::SnapshotUsage(const std::string& id) {
   RETURN_IF_ERROR(LayersOf(id));
-  ASSIGN_OR_RETURN(auto upper, OpenAt(store_->root_fd(), StrCat(SnapshotPath(id), "/upper"),
-                                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  ASSIGN_OR_RETURN(Usage usage, TreeUsage(upper.get()), "measure snapshot ", id);
-  return usage;
+  return usages_.Measure(id);
+}
+
+Result<MeasuredUsage> Overlay::RecentUsage(const std::string& id) {
+  RETURN_IF_ERROR(LayersOf(id));
+  return usages_.Recent(id);
 }
 
 Result<std::vector<std::string>> Overlay::ListSnapshots() {
@@ -349,6 +365,7 @@ Status Overlay::RemoveSnapshot(const std::string& id) {
     RETURN_IF_ERROR(store_->Trash(SnapshotPath(id)));
     if (snapshots_.erase(id) == 0) return Ok();
   }
+  usages_.Forget(id);
   ScheduleEmptyTrash();
   return Ok();
 }
@@ -361,11 +378,12 @@ Result<Usage> Overlay::TotalUsage() {
   }
   ASSIGN_OR_RETURN(auto ids, ListSnapshots());
   for (const std::string& id : ids) {
-    auto usage = SnapshotUsage(id);
-    if (!usage.ok() && usage.code() == Code::kNotFound) continue;
-    if (!usage.ok()) return std::move(usage).error();
-    total.bytes += usage->bytes;
-    total.inodes += usage->inodes;
+    auto recent = RecentUsage(id);
+    // It has gone meanwhile, or nobody knows yet.
+    if (recent.code() == Code::kNotFound || recent.code() == Code::kUnavailable) continue;
+    if (!recent.ok()) return std::move(recent).error();
+    total.bytes += recent->usage.bytes;
+    total.inodes += recent->usage.inodes;
   }
   return total;
 }

@@ -24,6 +24,11 @@ struct Usage {
   uint64_t inodes = 0;
 };
 
+struct MeasuredUsage {
+  Usage usage;
+  int64_t measured_at_ns = 0;  // wall clock
+};
+
 // A layer that is being written. Its destructor removes it unless it was committed.
 class StagedLayer {
  public:
@@ -75,13 +80,17 @@ class Snapshotter {
   // which no snapshot is needed. The caller sees to it that they stay.
   virtual Result<UniqueFd> MountLayers(const std::vector<std::string>& layers,
                                        const MountOptions& options) = 0;
-  // The writable layer alone.
+  // The writable layer alone, measured now: a walk through all of it.
   virtual Result<Usage> SnapshotUsage(const std::string& id) = 0;
+  // The same as it was a short while ago, without waiting: what is asked for is measured anew in
+  // the background, at a bounded rate. Unavailable while a large one is measured for the first
+  // time.
+  virtual Result<MeasuredUsage> RecentUsage(const std::string& id) = 0;
   virtual Result<std::vector<std::string>> ListSnapshots() = 0;
   virtual Status RemoveSnapshot(const std::string& id) = 0;
 
-  // What all layers and snapshots take on disk (layers from their recorded sizes, without a walk),
-  // and the directory they are in.
+  // What all layers and snapshots take on disk (layers as recorded, snapshots by RecentUsage), and
+  // the directory they are in.
   virtual Result<Usage> TotalUsage() = 0;
   virtual const std::string& root() const = 0;
 };

@@ -18,6 +18,8 @@ using FileId = std::pair<dev_t, ino_t>;
 
 class Walk {
  public:
+  explicit Walk(uint64_t max_inodes) : max_inodes_(max_inodes) {}
+
   Result<Usage> Run(int dir) {
     ASSIGN_OR_RETURN(current_, OpenAt(dir, ".", O_RDONLY | O_DIRECTORY));
     struct stat info {};
@@ -54,6 +56,9 @@ class Walk {
       }
       if (info.st_dev != device_) return Ok();
       Count(info);
+      if (usage_.inodes > max_inodes_) {
+        return Error(Code::kResourceExhausted, StrCat("more than ", max_inodes_, " files"));
+      }
       if (S_ISDIR(info.st_mode)) level.todo.push_back(name);
       return Ok();
     }));
@@ -92,6 +97,7 @@ class Walk {
     return Ok();
   }
 
+  const uint64_t max_inodes_;
   UniqueFd current_;
   dev_t device_ = 0;
   std::vector<Level> levels_;
@@ -101,10 +107,10 @@ class Walk {
 
 }  // namespace
 
-Result<Usage> TreeUsage(int dir) {
+Result<Usage> TreeUsage(int dir, uint64_t max_inodes) {
   constexpr int kAttempts = 3;
   for (int attempt = 1;; ++attempt) {
-    auto usage = Walk().Run(dir);
+    auto usage = Walk(max_inodes).Run(dir);
     if (usage.ok() || usage.code() != Code::kAborted || attempt == kAttempts) return usage;
   }
 }

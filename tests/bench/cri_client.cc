@@ -233,6 +233,13 @@ Result<int> CriClient::ListPodSandboxStats() {
   return response.stats_size();
 }
 
+Result<int> CriClient::ListPodSandboxMetrics() {
+  ASSIGN_OR_RETURN(auto response, Call(stubs_->runtime, "ListPodSandboxMetrics",
+                                       &v1::RuntimeService::Stub::ListPodSandboxMetrics,
+                                       v1::ListPodSandboxMetricsRequest()));
+  return response.pod_metrics_size();
+}
+
 Result<std::string> CriClient::PullImage(const std::string& image) {
   v1::PullImageRequest request;
   request.mutable_image()->set_image(image);

@@ -51,6 +51,7 @@ class CriClient {
   Result<int> ListContainers();
   Result<int> ListContainerStats();
   Result<int> ListPodSandboxStats();
+  Result<int> ListPodSandboxMetrics();
 
   Result<std::string> PullImage(const std::string& image);
   Status RemoveImage(const std::string& image);

@@ -53,13 +53,20 @@ Status MeasureList(Bench& bench, Target& target, const char* name,
   return Ok();
 }
 
+// With a cgroup for each, as kubelet makes them: statistics of pods are read from these.
+Result<std::vector<Pod>> PlanPodsWithCgroups(const Bench& bench, const Target& target, int count) {
+  ASSIGN_OR_RETURN(auto pods, PlanPods(bench, target, count, /*host_network=*/false));
+  for (Pod& pod : pods) pod.spec.cgroup_parent += "/" + pod.spec.name;
+  return pods;
+}
+
 Status MeasureTarget(Bench& bench, Target& target) {
   const Plan& plan = bench.plan;
   ASSIGN_OR_RETURN(std::set<pid_t> before, Processes());
-  ASSIGN_OR_RETURN(auto idle, PlanPods(bench, target, plan.idle_pods, false));
+  ASSIGN_OR_RETURN(auto idle, PlanPodsWithCgroups(bench, target, plan.idle_pods));
   RETURN_IF_ERROR(BringUp(bench, target, idle, plan.at_once));
   RETURN_IF_ERROR(MeasureMemory(bench, target, before));
-  ASSIGN_OR_RETURN(auto more, PlanPods(bench, target, plan.many_pods - plan.idle_pods, false));
+  ASSIGN_OR_RETURN(auto more, PlanPodsWithCgroups(bench, target, plan.many_pods - plan.idle_pods));
   RETURN_IF_ERROR(BringUp(bench, target, more, plan.at_once));
   SleepMs(plan.settle_ms);
   RETURN_IF_ERROR(MeasureList(bench, target, "ListPodSandbox", &CriClient::ListPodSandbox));
@@ -67,6 +74,8 @@ Status MeasureTarget(Bench& bench, Target& target) {
   RETURN_IF_ERROR(MeasureList(bench, target, "ListContainerStats", &CriClient::ListContainerStats));
   RETURN_IF_ERROR(
       MeasureList(bench, target, "ListPodSandboxStats", &CriClient::ListPodSandboxStats));
+  RETURN_IF_ERROR(
+      MeasureList(bench, target, "ListPodSandboxMetrics", &CriClient::ListPodSandboxMetrics));
   RETURN_IF_ERROR(TakeDown(bench, target, more, plan.at_once));
   return TakeDown(bench, target, idle, plan.at_once);
 }

@@ -40,4 +40,51 @@ Cri::~Cri() = default;
 BERTH_E2E_RPCS(BERTH_E2E_DEFINE)
 #undef BERTH_E2E_DEFINE
 
+#define BERTH_E2E_DEFINE(service, rpc)                                                \
+  Result<std::vector<rt::rpc##Response>> Cri::Call(const rt::rpc##Request& request) { \
+    grpc::ClientContext context;                                                      \
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1)); \
+    auto reader = stubs_->service->rpc(&context, request);                            \
+    std::vector<rt::rpc##Response> all;                                               \
+    rt::rpc##Response one;                                                            \
+    while (reader->Read(&one)) all.push_back(one);                                    \
+    const grpc::Status status = reader->Finish();                                     \
+    if (status.ok()) return all;                                                      \
+    return Error(static_cast<Code>(status.error_code()), status.error_message());     \
+  }
+BERTH_E2E_STREAMS(BERTH_E2E_DEFINE)
+#undef BERTH_E2E_DEFINE
+
+struct EventStream::Call {
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReader<rt::ContainerEventResponse>> reader;
+};
+
+EventStream::EventStream(std::unique_ptr<Call> call) : call_(std::move(call)) {}
+
+EventStream::~EventStream() {
+  if (call_->reader == nullptr) return;  // it has ended
+  call_->context.TryCancel();
+  rt::ContainerEventResponse event;
+  while (call_->reader->Read(&event)) {
+  }
+  (void)call_->reader->Finish();
+}
+
+Result<rt::ContainerEventResponse> EventStream::Next() {
+  rt::ContainerEventResponse event;
+  if (call_->reader->Read(&event)) return event;
+  const grpc::Status status = call_->reader->Finish();
+  call_->reader = nullptr;
+  return Error(static_cast<Code>(status.error_code()), status.error_message());
+}
+
+std::unique_ptr<EventStream> Cri::Events() {
+  auto call = std::make_unique<EventStream::Call>();
+  call->context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
+  call->reader = stubs_->runtime->GetContainerEvents(&call->context, rt::GetEventsRequest());
+  call->reader->WaitForInitialMetadata();
+  return std::make_unique<EventStream>(std::move(call));
+}
+
 }  // namespace berth::e2e

@@ -1,6 +1,4 @@
-// Limits, their changes, and statistics.
-#include <poll.h>
-
+// Limits and their changes.
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
@@ -102,47 +100,6 @@ TEST_F(Resources, ARefusedUpdateChangesNothing) {
   EXPECT_EQ(CgroupFile(*container, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
   request.set_container_id(std::string(64, '0'));
   EXPECT_FAILS(cri().Call(request), Code::kNotFound, "0000");
-}
-
-TEST_F(Resources, StatsGrow) {
-  auto container =
-      RunContainer(pod_, ShellConfig("head -c 3000000 /dev/zero > /file; while :; do :; done"));
-  ASSERT_OK(container);
-  ShellIn(*container, "while [ $(wc -c < /file) -lt 3000000 ]; do sleep 0.05; done");
-  rt::ContainerStatsRequest request;
-  request.set_container_id(*container);
-  auto first = cri().Call(request);
-  ASSERT_OK(first);
-  (void)poll(nullptr, 0, 300);
-  auto second = cri().Call(request);
-  ASSERT_OK(second);
-  EXPECT_EQ(second->stats().attributes().id(), *container);
-  EXPECT_EQ(second->stats().attributes().metadata().name(), "main");
-  EXPECT_GT(second->stats().cpu().usage_core_nano_seconds().value(),
-            first->stats().cpu().usage_core_nano_seconds().value() + 10'000'000);
-  EXPECT_GT(second->stats().cpu().timestamp(), first->stats().cpu().timestamp());
-  EXPECT_GT(second->stats().memory().working_set_bytes().value(), 0u);
-  EXPECT_GT(second->stats().memory().usage_bytes().value(), 0u);
-  EXPECT_GE(second->stats().writable_layer().used_bytes().value(), 3'000'000u);
-  EXPECT_GT(second->stats().writable_layer().inodes_used().value(), 0u);
-}
-
-TEST_F(Resources, ListStatsFilters) {
-  rt::ContainerConfig config = ShellConfig("sleep 1000", "one");
-  (*config.mutable_labels())["role"] = "a";
-  auto one = RunContainer(pod_, config);
-  ASSERT_OK(one);
-  ASSERT_OK(RunContainer(pod_, ShellConfig("sleep 1000", "two")));
-  rt::ListContainerStatsRequest request;
-  request.mutable_filter()->set_pod_sandbox_id(pod_);
-  auto both = cri().Call(request);
-  ASSERT_OK(both);
-  EXPECT_EQ(both->stats_size(), 2);
-  (*request.mutable_filter()->mutable_label_selector())["role"] = "a";
-  auto first = cri().Call(request);
-  ASSERT_OK(first);
-  ASSERT_EQ(first->stats_size(), 1);
-  EXPECT_EQ(first->stats(0).attributes().id(), *one);
 }
 
 }  // namespace
