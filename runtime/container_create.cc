@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "runtime/image_user.h"
 #include "runtime/launch_plan.h"
+#include "runtime/lsm.h"
 #include "runtime/pod_files.h"
 #include "runtime/user_namespace.h"
 
@@ -131,6 +132,18 @@ Status CreateSnapshot(Core& core, const Pod& pod, const std::string& id,
   return core.snapshotter.CreateSnapshot(id, options);
 }
 
+// Only what the request says, never what a container mounts for itself (CVE-2021-43816). Without
+// SELinux in the kernel there is no label.
+Status RelabelVolumes(const ContainerConfig& config, const std::string& label) {
+  if (label.empty()) return Ok();
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    const Mount& mount = config.mounts[i];
+    if (!mount.selinux_relabel || mount.image) continue;
+    RETURN_IF_ERROR(Relabel(mount.host_path, label), "mounts[", i, "].selinux_relabel");
+  }
+  return Ok();
+}
+
 Status CheckLogPath(const Pod& pod, const ContainerConfig& config) {
   if (config.log_path.empty() || pod.config.log_directory.empty()) return Ok();
   if (IsPlainRelativePath(config.log_path)) return Ok();
@@ -239,6 +252,7 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   ASSIGN_OR_RETURN(auto user, ResolveUser(core, record, image));
   record.container.user = user.user;
   ASSIGN_OR_RETURN(auto spec, MakeSpec(core, pod, record, image.config, user.home));
+  RETURN_IF_ERROR(RelabelVolumes(config, spec.mount_label));
   RETURN_IF_ERROR(WritePlan(core, pod, record, spec));
   return core.SaveAndTell(
       entry,

@@ -1,6 +1,13 @@
 #include "runtime/lsm.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <climits>
 
 #include "base/file.h"
 
@@ -44,6 +51,46 @@ Status CheckLabelPart(std::string_view field, const std::string& text, bool is_l
   if (plain) return Ok();
   return Error(Code::kInvalidArgument, StrCat("selinux_options.", field, ": \"", Printable(text),
                                               "\" is no part of a label"));
+}
+
+constexpr char kSelinuxAttribute[] = "security.selinux";
+
+// Other processes than containers' lose their files by another label.
+constexpr std::array<std::string_view, 16> kNodesOwn = {
+    "/",    "/bin",  "/boot", "/dev", "/etc",  "/home", "/lib", "/lib64",
+    "/opt", "/proc", "/root", "/run", "/sbin", "/sys",  "/usr", "/var"};
+
+// `path` is of a file, or of a link itself.
+Status SetLabel(const std::string& path, const std::string& label, bool follow) {
+  const auto set = follow ? setxattr : lsetxattr;
+  if (set(path.c_str(), kSelinuxAttribute, label.c_str(), label.size() + 1, 0) == 0) return Ok();
+  if (errno == EOPNOTSUPP || errno == ENOENT) return Ok();  // without labels; gone meanwhile
+  return ErrnoError("set SELinux label");
+}
+
+// Labels what a directory has, and adds its directories (paths below `top`) to `left`.
+Status LabelEntries(int top, const std::string& path, const std::string& label,
+                    std::vector<std::string>& left) {
+  auto directory = OpenNoSymlinks(top, path, O_RDONLY | O_DIRECTORY);
+  if (!directory.ok()) {
+    const int cause = directory.error().sys_errno();
+    const bool is_none = cause == ENOTDIR || cause == ENOENT || cause == ELOOP;
+    return is_none ? Ok() : Status(std::move(directory).error());
+  }
+  const std::string prefix = FdPath(directory->get()) + "/";
+  return ForEachEntry(directory->get(), [&](const std::string& name) -> Status {
+    RETURN_IF_ERROR(SetLabel(prefix + name, label, false), Printable(StrCat(path, "/", name)));
+    struct stat info {};
+    if (fstatat(directory->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return Ok();
+    if (S_ISDIR(info.st_mode)) left.push_back(StrCat(path, "/", name));
+    return Ok();
+  });
+}
+
+bool HasLabel(const std::string& path, const std::string& label) {
+  std::array<char, 512> value{};
+  const ssize_t size = getxattr(path.c_str(), kSelinuxAttribute, value.data(), value.size() - 1);
+  return size > 0 && label == value.data();
 }
 
 // Two of the categories, the same for a pod each time (FNV-1a of its uid).
@@ -119,6 +166,28 @@ Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& opti
   return Error(Code::kFailedPrecondition,
                StrCat("selinux_options: label \"", process,
                       "\" cannot be applied: the kernel has no SELinux"));
+}
+
+Status Relabel(const std::string& path, const std::string& label) {
+  ASSIGN_OR_RETURN(UniqueFd top, Open(path, O_PATH));
+  std::array<char, PATH_MAX> real{};
+  const ssize_t length = readlink(FdPath(top.get()).c_str(), real.data(), real.size());
+  if (length < 0) return ErrnoError("readlink");
+  const std::string_view place(real.data(), static_cast<size_t>(length));
+  if (std::find(kNodesOwn.begin(), kNodesOwn.end(), place) != kNodesOwn.end()) {
+    return Error(Code::kInvalidArgument,
+                 StrCat("\"", place, "\" is the node's own and keeps its label"));
+  }
+  const std::string top_path = FdPath(top.get());
+  if (HasLabel(top_path, label)) return Ok();
+  std::vector<std::string> left = {"."};
+  while (!left.empty()) {
+    const std::string next = std::move(left.back());
+    left.pop_back();
+    RETURN_IF_ERROR(LabelEntries(top.get(), next, label, left), "relabel ", Printable(path));
+  }
+  // Last, since it says that the others have it.
+  return SetLabel(top_path, label, true);
 }
 
 }  // namespace berth::runtime

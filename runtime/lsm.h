@@ -33,4 +33,10 @@ struct SelinuxLabels {
 Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& options,
                                        bool privileged, const std::string& pod_uid);
 
+// Gives all files of the tree at a path of the host the label, and follows no link but those on the
+// way to it. A tree whose top has the label is taken to have it whole, so that a large volume is
+// walked once. File systems that have no labels are left as they are. InvalidArgument for a
+// directory that the node itself lives in.
+Status Relabel(const std::string& path, const std::string& label);
+
 }  // namespace berth::runtime

@@ -1,0 +1,77 @@
+#include "runtime/lsm.h"
+
+#include <gtest/gtest.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "tests/testing/temp_dir.h"
+
+namespace berth::runtime {
+namespace {
+
+constexpr char kLabel[] = "system_u:object_r:container_file_t:s0:c1,c2";
+
+std::string LabelOf(const std::string& path) {
+  char value[256] = {};
+  return lgetxattr(path.c_str(), "security.selinux", value, sizeof value - 1) > 0 ? value : "";
+}
+
+// The kernel keeps labels of files without SELinux, too: so their place can be looked at anywhere.
+class RelabelTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root to set labels";
+    volume_ = dir_.path() + "/volume";
+    ASSERT_TRUE(MakeDirs(volume_ + "/a/b", 0755).ok());
+    ASSERT_TRUE(AtomicWriteFileAt(AT_FDCWD, volume_ + "/a/b/file", "", 0644).ok());
+    ASSERT_TRUE(AtomicWriteFileAt(AT_FDCWD, dir_.path() + "/outside", "", 0644).ok());
+    ASSERT_EQ(symlink("../outside", (volume_ + "/link").c_str()), 0);
+    ASSERT_EQ(symlink("..", (volume_ + "/up").c_str()), 0);
+  }
+
+  testing::TempDir dir_;
+  std::string volume_;
+};
+
+TEST_F(RelabelTest, TheTreeHasTheLabelAndNothingElse) {
+  const Status done = Relabel(volume_, kLabel);
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  if (LabelOf(volume_).empty()) GTEST_SKIP() << "this file system has no labels";
+  for (const char* path : {"", "/a", "/a/b", "/a/b/file"}) {
+    EXPECT_EQ(LabelOf(volume_ + path), kLabel) << path;
+  }
+  EXPECT_NE(LabelOf(dir_.path() + "/outside"), kLabel);
+  EXPECT_NE(LabelOf(dir_.path()), kLabel);
+}
+
+TEST_F(RelabelTest, ATreeThatHasItIsNotWalkedAgain) {
+  ASSERT_TRUE(Relabel(volume_, kLabel).ok());
+  if (LabelOf(volume_).empty()) GTEST_SKIP() << "this file system has no labels";
+  ASSERT_EQ(lremovexattr((volume_ + "/a").c_str(), "security.selinux"), 0);
+  ASSERT_TRUE(Relabel(volume_, kLabel).ok());
+  EXPECT_EQ(LabelOf(volume_ + "/a"), "");
+  ASSERT_TRUE(Relabel(volume_, "another").ok());
+  EXPECT_EQ(LabelOf(volume_ + "/a"), "another");
+}
+
+TEST_F(RelabelTest, AFileIsLabelledItself) {
+  const std::string file = volume_ + "/a/b/file";
+  ASSERT_TRUE(Relabel(file, kLabel).ok());
+  if (LabelOf(file).empty()) GTEST_SKIP() << "this file system has no labels";
+  EXPECT_NE(LabelOf(volume_ + "/a/b"), kLabel);
+}
+
+TEST_F(RelabelTest, TheNodesOwnDirectoriesKeepTheirs) {
+  ASSERT_EQ(symlink("/etc", (volume_ + "/etc").c_str()), 0);
+  for (const std::string& path : {std::string("/"), std::string("//usr/"), volume_ + "/etc"}) {
+    const Status refused = Relabel(path, kLabel);
+    ASSERT_FALSE(refused.ok()) << path;
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+  }
+  EXPECT_NE(LabelOf("/etc"), kLabel);
+  EXPECT_EQ(Relabel("/no/such/volume", kLabel).code(), Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace berth::runtime
