@@ -48,6 +48,7 @@ struct Config {
     uint64_t rlimit_nofile_soft = 1024;
     uint64_t rlimit_nofile_hard = 524288;
     int64_t max_log_line_bytes = 16384;
+    std::vector<std::string> cdi_dirs = {"/etc/cdi", "/var/run/cdi"};
     int64_t cni_timeout_ms = 30'000;
   } runtime;
 

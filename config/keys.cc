@@ -87,6 +87,7 @@ std::vector<Key> KeysOf(Config& c) {
       {"runtime.rlimit_nofile_soft", &c.runtime.rlimit_nofile_soft, nullptr, 64, 1 << 30},
       {"runtime.rlimit_nofile_hard", &c.runtime.rlimit_nofile_hard, nullptr, 64, 1 << 30},
       {"runtime.max_log_line_bytes", &c.runtime.max_log_line_bytes, nullptr, 256, 1 << 20},
+      {"runtime.cdi_dirs", &c.runtime.cdi_dirs, CheckPath},
       {"runtime.cni_timeout_ms", &c.runtime.cni_timeout_ms, nullptr, 100, kHour},
   };
 }

@@ -85,7 +85,8 @@ Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& reco
                     record.cgroup_path,
                     target_pid_ns,
                     core.config.runtime.rlimit_nofile_soft,
-                    core.config.runtime.rlimit_nofile_hard};
+                    core.config.runtime.rlimit_nofile_hard,
+                    core.config.runtime.cdi_dirs};
   return BuildOciSpec(inputs);
 }
 
@@ -257,7 +258,7 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   return core.SaveAndTell(
       entry,
       [&](ContainerRecord& r) {
-        r.container.user = user.user;
+        r.container.user = spec.process.user;
         r.device_rules = spec.device_rules;
         r.mount_label = spec.mount_label;
         for (const OciNamespace& ns : spec.namespaces) {

@@ -34,13 +34,13 @@ Result<OciSpec> BuildOciSpec(const SpecInputs& inputs) {
     return Error(Code::kInvalidArgument,
                  "security_context.privileged: the pod of the container is not privileged");
   }
-  if (!inputs.container.cdi_devices.empty()) return UnimplementedField("cdi_devices");
   OciSpec spec;
   spec.cgroups_path = inputs.cgroups_path;
   spec.resources = inputs.container.resources;
   RETURN_IF_ERROR(BuildProcess(inputs, spec));
   RETURN_IF_ERROR(BuildMounts(inputs, spec));
   RETURN_IF_ERROR(BuildDevices(inputs, spec));
+  RETURN_IF_ERROR(BuildCdiDevices(inputs, spec));
   RETURN_IF_ERROR(BuildSecurity(inputs, spec));
   return spec;
 }

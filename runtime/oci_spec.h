@@ -88,6 +88,7 @@ struct SpecInputs {
   std::string cgroups_path;
   std::string target_pid_ns;  // of the target container, for pid mode TARGET
   uint64_t rlimit_nofile_soft = 1024, rlimit_nofile_hard = 524288;
+  std::vector<std::string> cdi_dirs = {};  // runtime/cdi.h
 };
 
 // InvalidArgument names the CRI field and what is wrong with it. Reads host files (devices) and

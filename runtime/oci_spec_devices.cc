@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "base/file.h"
+#include "runtime/cdi.h"
 #include "runtime/oci_spec_parts.h"
 
 namespace berth::runtime {
@@ -150,6 +151,35 @@ void AddDevice(std::vector<OciDevice>& devices, OciDevice device) {
   }
 }
 
+// All that `device` stands for, with the rules that let the container use it.
+Status AddHostDevice(const std::string& field, const Device& device, bool privileged,
+                     const std::function<void(OciDevice&)>& change, OciSpec& spec) {
+  ASSIGN_OR_RETURN(std::string access,
+                   CheckPermissions(field + ".permissions", device.permissions));
+  ASSIGN_OR_RETURN(std::vector<OciDevice> found, ResolveDevice(field, device));
+  if (spec.devices.size() + found.size() > kMaxDevices) {
+    return InvalidField("devices", StrCat("more than ", kMaxDevices));
+  }
+  for (OciDevice& one : found) {
+    if (!privileged) spec.device_rules.push_back({true, one.type, one.major, one.minor, access});
+    change(one);
+    AddDevice(spec.devices, std::move(one));
+  }
+  return Ok();
+}
+
+// A variable that is there already gets the device's value.
+void SetEnv(std::vector<std::string>& env, const std::string& variable) {
+  const std::string name = variable.substr(0, variable.find('=') + 1);
+  auto it = std::find_if(env.begin(), env.end(),
+                         [&](const std::string& other) { return other.starts_with(name); });
+  if (it == env.end()) {
+    env.push_back(variable);
+  } else {
+    *it = variable;
+  }
+}
+
 }  // namespace
 
 Status BuildDevices(const SpecInputs& inputs, OciSpec& spec) {
@@ -163,19 +193,35 @@ Status BuildDevices(const SpecInputs& inputs, OciSpec& spec) {
     spec.device_rules = {{true, 'a', -1, -1, "rwm"}};
   }
   for (size_t i = 0; i < container.devices.size(); ++i) {
-    std::string field = StrCat("devices[", i, "]");
-    ASSIGN_OR_RETURN(std::string access,
-                     CheckPermissions(field + ".permissions", container.devices[i].permissions));
-    ASSIGN_OR_RETURN(std::vector<OciDevice> found, ResolveDevice(field, container.devices[i]));
-    if (spec.devices.size() + found.size() > kMaxDevices) {
-      return InvalidField("devices", StrCat("more than ", kMaxDevices));
+    RETURN_IF_ERROR(AddHostDevice(
+        StrCat("devices[", i, "]"), container.devices[i], container.security.privileged,
+        [](OciDevice&) {}, spec));
+  }
+  return Ok();
+}
+
+Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec) {
+  const ContainerConfig& container = inputs.container;
+  ASSIGN_OR_RETURN(CdiEdits edits, FindCdiDevices(container.cdi_devices, inputs.cdi_dirs));
+  for (const CdiNode& node : edits.nodes) {
+    auto change = [&](OciDevice& device) {
+      device.file_mode = node.mode.value_or(device.file_mode);
+      device.uid = node.uid.value_or(device.uid);
+      device.gid = node.gid.value_or(device.gid);
+    };
+    RETURN_IF_ERROR(AddHostDevice("CDI_devices: deviceNodes", node.device,
+                                  container.security.privileged, change, spec));
+  }
+  for (OciMount& mount : edits.mounts) {
+    if (mount.type == "bind") {
+      RETURN_IF_ERROR(Open(mount.source, O_PATH), "CDI_devices: mounts.hostPath");
     }
-    for (OciDevice& device : found) {
-      if (!container.security.privileged) {
-        spec.device_rules.push_back({true, device.type, device.major, device.minor, access});
-      }
-      AddDevice(spec.devices, std::move(device));
-    }
+    spec.mounts.push_back(std::move(mount));
+  }
+  for (const std::string& variable : edits.env) SetEnv(spec.process.env, variable);
+  std::vector<int64_t>& groups = spec.process.user.supplemental_groups;
+  for (int64_t group : edits.groups) {
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
   }
   return Ok();
 }

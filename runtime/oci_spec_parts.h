@@ -17,6 +17,8 @@ Status BuildProcess(const SpecInputs& inputs, OciSpec& spec);
 Status BuildMounts(const SpecInputs& inputs, OciSpec& spec);
 // oci_spec_devices.cc: device nodes and the rules of the device cgroup.
 Status BuildDevices(const SpecInputs& inputs, OciSpec& spec);
+// The same file: devices that are asked for by their CDI names, with all that comes with them.
+Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec);
 // oci_spec_security.cc: namespaces, masked paths, seccomp, AppArmor, SELinux.
 Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec);
 

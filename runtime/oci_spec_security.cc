@@ -37,7 +37,7 @@ Status BuildUserNamespace(const SpecInputs& inputs, OciSpec& spec) {
     RETURN_IF_ERROR(CheckSameUserNamespace(pod, *inputs.container.security.namespaces));
   }
   if (!HasUserNamespace(pod)) return Ok();
-  RETURN_IF_ERROR(CheckIdsAreMapped(pod, inputs.user));
+  RETURN_IF_ERROR(CheckIdsAreMapped(pod, spec.process.user));
   spec.namespaces.push_back({"user", inputs.paths.user_ns});
   spec.uid_mappings = pod.userns->uids;
   spec.gid_mappings = pod.userns->gids;

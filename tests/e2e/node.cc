@@ -210,8 +210,9 @@ Node::~Node() {
 }
 
 Status Node::WriteConfig() {
-  const std::string toml = StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n",
-                                  "default_parent = \"/", cgroup_, "\"\n");
+  const std::string toml =
+      StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n", "default_parent = \"/", cgroup_,
+             "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n");
   return AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644);
 }
 

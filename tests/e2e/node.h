@@ -34,6 +34,7 @@ class Node {
   const std::string& dir() const { return dir_.path(); }
   std::string socket() const { return dir_ / "berth.sock"; }
   std::string cni_dir() const { return dir_ / "cni"; }
+  std::string cdi_dir() const { return dir_ / "cdi"; }
   std::string log_dir() const { return dir_ / "logs"; }
   // Name of the cgroup, in every hierarchy, below which all of the node's containers are.
   const std::string& cgroup() const { return cgroup_; }

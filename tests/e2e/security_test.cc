@@ -279,6 +279,31 @@ TEST_F(Security, DevicesOfTheRequest) {
       << ErrorText(ending);
 }
 
+TEST_F(Security, DevicesByTheirCdiNames) {
+  ASSERT_OK(MakeDirs(node().cdi_dir(), 0755));
+  ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, node().cdi_dir() + "/readme", "of the vendor\n", 0644));
+  ASSERT_OK(AtomicWriteFileAt(
+      AT_FDCWD, node().cdi_dir() + "/vendor.json",
+      StrCat(R"({"cdiVersion": "0.6.0", "kind": "vendor.com/zero",
+                 "containerEdits": {"mounts": [{"hostPath": ")",
+             node().cdi_dir(), R"(/readme", "containerPath": "/readme", "options": ["ro"]}]},
+                 "devices": [{"name": "a", "containerEdits": {
+                    "env": ["ZERO=a"], "additionalGids": [4444],
+                    "deviceNodes": [{"path": "/dev/zero-a", "hostPath": "/dev/zero",
+                                     "fileMode": 432}]}}]})"),
+      0644));
+  rt::ContainerConfig config = ShellConfig(
+      "head -c 3 /dev/zero-a | wc -c; stat -c %a /dev/zero-a; cat /readme; echo $ZERO; id -G; "
+      "echo x 2>/dev/null > /readme || echo no");
+  config.add_cdi_devices()->set_name("vendor.com/zero=a");
+  auto ending = RunToEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->Text(), "3\n660\nof the vendor\na\n0 4444\nno\n");
+  EXPECT_EQ(*ending->status.user().linux().supplemental_groups().rbegin(), 4444);
+  config.add_cdi_devices()->set_name("vendor.com/zero=b");
+  EXPECT_FAILS(RunToEnd(config), Code::kNotFound, "CDI_devices[1] \"vendor.com/zero=b\"");
+}
+
 TEST_F(Security, MaskedAndReadOnlyPaths) {
   rt::ContainerConfig config = ShellConfig(
       "for f in /proc/kcore /proc/keys /proc/timer_list; do [ -e $f ] && wc -c < $f; done; "
