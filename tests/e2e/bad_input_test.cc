@@ -128,6 +128,13 @@ rt::LinuxContainerResources& Limits(rt::CreateContainerRequest& request) {
 rt::LinuxContainerSecurityContext& Context(rt::CreateContainerRequest& request) {
   return *request.mutable_config()->mutable_linux()->mutable_security_context();
 }
+// Adds one that is right.
+rt::Mount& OneMount(rt::CreateContainerRequest& request) {
+  rt::Mount& mount = *request.mutable_config()->add_mounts();
+  mount.set_host_path("/tmp");
+  mount.set_container_path("/mnt");
+  return mount;
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BadContainers,
@@ -192,6 +199,97 @@ INSTANTIATE_TEST_SUITE_P(
                      [](auto& request) { Context(request).mutable_run_as_group()->set_value(1); }},
         BadContainer{"MaskedPath", Code::kInvalidArgument, "masked",
                      [](auto& request) { Context(request).add_masked_paths("relative"); }},
+        BadContainer{"MaskedRoot", Code::kInvalidArgument, "masked_paths",
+                     [](auto& request) { Context(request).add_masked_paths("/tmp/.."); }},
+        BadContainer{"GroupOutOfRange", Code::kInvalidArgument, "supplemental_groups",
+                     [](auto& request) { Context(request).add_supplemental_groups(-1); }},
+        BadContainer{"UnknownGroupsPolicy", Code::kInvalidArgument, "supplemental_groups_policy",
+                     [](auto& request) {
+                       Context(request).set_supplemental_groups_policy(
+                           static_cast<rt::SupplementalGroupsPolicy>(7));
+                     }},
+        BadContainer{"UnknownProfileType", Code::kInvalidArgument, "seccomp.profile_type",
+                     [](auto& request) {
+                       Context(request).mutable_seccomp()->set_profile_type(
+                           static_cast<rt::SecurityProfile::ProfileType>(7));
+                     }},
+        BadContainer{"ProfileWithoutAPath", Code::kInvalidArgument, "apparmor.localhost_ref",
+                     [](auto& request) {
+                       Context(request).mutable_apparmor()->set_profile_type(
+                           rt::SecurityProfile::Localhost);
+                     }},
+        BadContainer{"SelinuxLabel", Code::kInvalidArgument, "selinux_options.type",
+                     [](auto& request) {
+                       Context(request).mutable_selinux_options()->set_type("spc_t:s0");
+                     }},
+        BadContainer{"UnknownPidMode", Code::kInvalidArgument, "namespace_options.pid",
+                     [](auto& request) {
+                       Context(request).mutable_namespace_options()->set_pid(
+                           static_cast<rt::NamespaceMode>(7));
+                     }},
+        BadContainer{"TargetWithoutId", Code::kInvalidArgument, "target_id",
+                     [](auto& request) {
+                       Context(request).mutable_namespace_options()->set_pid(rt::TARGET);
+                     }},
+        BadContainer{"UnknownTarget", Code::kNotFound, "target_id",
+                     [](auto& request) {
+                       Context(request).mutable_namespace_options()->set_pid(rt::TARGET);
+                       Context(request).mutable_namespace_options()->set_target_id("0123");
+                     }},
+        BadContainer{"MountWithoutASource", Code::kInvalidArgument, "mounts[0].host_path",
+                     [](auto& request) { OneMount(request).clear_host_path(); }},
+        BadContainer{"MountWithoutATarget", Code::kInvalidArgument, "mounts[0].container_path",
+                     [](auto& request) { OneMount(request).clear_container_path(); }},
+        BadContainer{"MountOnAParent", Code::kInvalidArgument, "mounts[0].container_path",
+                     [](auto& request) { OneMount(request).set_container_path("/a/../../b"); }},
+        BadContainer{"MountOnALongPath", Code::kInvalidArgument, "mounts[0].container_path",
+                     [](auto& request) {
+                       OneMount(request).set_container_path("/" + std::string(5000, 'm'));
+                     }},
+        BadContainer{"MountOnANul", Code::kInvalidArgument, "mounts[0].container_path",
+                     [](auto& request) {
+                       OneMount(request).set_container_path(std::string("/a\0b", 4));
+                     }},
+        BadContainer{"UnknownPropagation", Code::kInvalidArgument, "mounts[0].propagation",
+                     [](auto& request) {
+                       OneMount(request).set_propagation(static_cast<rt::MountPropagation>(7));
+                     }},
+        BadContainer{"MountMappingOfUsersOnly", Code::kInvalidArgument, "mounts[0].gidMappings",
+                     [](auto& request) {
+                       OneMount(request).add_uidmappings()->set_length(1);
+                     }},
+        BadContainer{"MountMappingTooLong", Code::kInvalidArgument, "mounts[0].uidMappings[0]",
+                     [](auto& request) {
+                       rt::Mount& mount = OneMount(request);
+                       for (rt::IDMapping* one :
+                            {mount.add_uidmappings(), mount.add_gidmappings()}) {
+                         one->set_host_id(1);
+                         one->set_length(4294967295U);
+                       }
+                     }},
+        BadContainer{"TooManyMappings", Code::kInvalidArgument, "mounts[0].uidMappings",
+                     [](auto& request) {
+                       rt::Mount& mount = OneMount(request);
+                       for (uint32_t i = 0; i < 10'000; ++i) {
+                         for (rt::IDMapping* one : {mount.add_uidmappings(), mount.add_gidmappings()}) {
+                           one->set_container_id(i);
+                           one->set_host_id(i);
+                           one->set_length(1);
+                         }
+                       }
+                     }},
+        BadContainer{"TooManyMounts", Code::kInvalidArgument, "mounts",
+                     [](auto& request) {
+                       for (int i = 0; i < 5000; ++i) OneMount(request);
+                     }},
+        BadContainer{"CdiName", Code::kInvalidArgument, "CDI_devices[0]",
+                     [](auto& request) {
+                       request.mutable_config()->add_cdi_devices()->set_name("../gpu");
+                     }},
+        BadContainer{"UnknownCdiDevice", Code::kNotFound, "vendor.com/gpu=0",
+                     [](auto& request) {
+                       request.mutable_config()->add_cdi_devices()->set_name("vendor.com/gpu=0");
+                     }},
         BadContainer{"MissingDevice", Code::kNotFound, "no-such-device",
                      [](auto& request) {
                        auto* device = request.mutable_config()->add_devices();

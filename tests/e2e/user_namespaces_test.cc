@@ -157,6 +157,21 @@ TEST_F(UserNamespaces, MountsAreLocked) {
   EXPECT_EQ(OutputOf(config), "mounted\n0\n");
 }
 
+// All that a privileged container may do, but to its own namespaces.
+TEST_F(UserNamespaces, PrivilegeIsThatOfTheNamespace) {
+  rt::PodSandboxConfig pod = MappedPod();
+  pod.mutable_linux()->mutable_security_context()->set_privileged(true);
+  rt::ContainerConfig config = ShellConfig(
+      "tr -s ' ' < /proc/self/uid_map; mount -t tmpfs none /tmp && echo mounted; "
+      "hostname other && hostname; "
+      "(echo 1 > /proc/sys/kernel/sysrq) 2>/dev/null && echo wrote sysrq; "
+      "(echo x > /sys/kernel/uevent_helper) 2>/dev/null && echo wrote helper; "
+      "mknod /tmp/sda b 8 0 2>/dev/null && echo device; "
+      "(echo x > /dev/kmsg) 2>/dev/null && echo wrote kmsg; true");
+  Context(config).set_privileged(true);
+  EXPECT_EQ(OutputOf(pod, config), StrCat(" 0 ", kUid, " ", kIds, "\nmounted\nother\n"));
+}
+
 TEST_F(UserNamespaces, DefaultDevicesWork) {
   EXPECT_EQ(OutputOf(ShellConfig(
                 "head -c 3 /dev/zero | wc -c; head -c 3 /dev/urandom | wc -c; "
