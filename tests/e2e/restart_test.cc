@@ -76,7 +76,8 @@ INSTANTIATE_TEST_SUITE_P(Signals, Restart, ::testing::Values(SIGTERM, SIGKILL),
 // begun, the same request works, and after removal nothing is left.
 class Crash : public ::testing::TestWithParam<std::string_view> {
  protected:
-  // A pull, a pod, a container and its removal; false as soon as something fails.
+  // A pull, a pod, a container and its removal; false as soon as something fails. In a pod with a
+  // user namespace the container has an image as a volume, too.
   static bool RunAll(Node& node, const rt::PodSandboxConfig& pod_config, const std::string& image) {
     rt::PullImageRequest pull;
     pull.mutable_image()->set_image(image);
@@ -92,6 +93,12 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
     create.mutable_config()->mutable_image()->set_image(image);
     for (const char* word : {"sleep", "1000"}) create.mutable_config()->add_command(word);
     create.mutable_config()->set_log_path("main.log");
+    if (pod_config.linux().security_context().namespace_options().has_userns_options()) {
+      rt::Mount* volume = create.mutable_config()->add_mounts();
+      volume->mutable_image()->set_image(image);
+      volume->set_container_path("/volume");
+      volume->set_readonly(true);
+    }
     auto container = node.cri().Call(create);
     if (!container.ok()) return false;
     rt::ContainerStatusRequest ask;
@@ -110,14 +117,15 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
     remove_pod.set_pod_sandbox_id(pod->pod_sandbox_id());
     return node.cri().Call(remove_pod).ok();
   }
+  // With the pod's log directory still to be set.
+  void CrashAndRecover(rt::PodSandboxConfig config);
 };
 
-TEST_P(Crash, IsRecoveredFrom) {
+void Crash::CrashAndRecover(rt::PodSandboxConfig config) {
   auto image = TestImage();
   ASSERT_OK(image);
   auto node = Node::Start({.failpoint = std::string(GetParam())});
   ASSERT_OK(node);
-  rt::PodSandboxConfig config;
   config.mutable_metadata()->set_name("crash");
   config.mutable_metadata()->set_namespace_("e2e");
   config.mutable_metadata()->set_uid("uid");
@@ -132,12 +140,39 @@ TEST_P(Crash, IsRecoveredFrom) {
   EXPECT_EQ((*node)->Remains(), std::vector<std::string>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Failpoints, Crash, ::testing::ValuesIn(kFailpoints),
-                         [](const auto& tested) {
-                           std::string name(tested.param);
-                           for (char& c : name) c = c == '.' ? '_' : c;
-                           return name;
-                         });
+TEST_P(Crash, IsRecoveredFrom) {
+  CrashAndRecover({});
+}
+
+std::string NameOf(const ::testing::TestParamInfo<std::string_view>& tested) {
+  std::string name(tested.param);
+  for (char& c : name) c = c == '.' ? '_' : c;
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Failpoints, Crash, ::testing::ValuesIn(kFailpoints), NameOf);
+
+// Where the two differ: what a user namespace and volumes of images leave half made.
+class CrashInAUserNamespace : public Crash {};
+
+TEST_P(CrashInAUserNamespace, IsRecoveredFrom) {
+  rt::PodSandboxConfig config;
+  rt::UserNamespace* userns = config.mutable_linux()
+                                  ->mutable_security_context()
+                                  ->mutable_namespace_options()
+                                  ->mutable_userns_options();
+  userns->set_mode(rt::POD);
+  for (rt::IDMapping* ids : {userns->add_uids(), userns->add_gids()}) {
+    ids->set_host_id(65536);
+    ids->set_length(65536);
+  }
+  CrashAndRecover(config);
+}
+
+INSTANTIATE_TEST_SUITE_P(Failpoints, CrashInAUserNamespace,
+                         ::testing::Values("run_pod.namespaces", "run_pod.files",
+                                           "create_container.snapshot", "start_container.shim",
+                                           "start_container.launched"),
+                         NameOf);
 
 }  // namespace
 }  // namespace berth::e2e
