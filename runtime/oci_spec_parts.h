@@ -25,9 +25,6 @@ Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec);
 inline Error InvalidField(std::string_view field, std::string_view what) {
   return {Code::kInvalidArgument, StrCat(field, ": ", what)};
 }
-inline Error UnimplementedField(std::string_view field) {
-  return {Code::kUnimplemented, StrCat(field, " is not supported")};
-}
 
 // An absolute path in the container in its plain form: no empty and no "." parts, no '/' at the
 // end. Refused: relative ones, "..", NUL bytes, over PATH_MAX.
