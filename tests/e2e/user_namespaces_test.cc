@@ -1,6 +1,7 @@
 // Pods with a user namespace: whose the container's ids are, what its root may do and may not.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -241,6 +242,22 @@ TEST_F(UserNamespaces, VolumesWithMappingsKeepTheirOwnersOnTheDisk) {
   config.mutable_mounts(0)->clear_uidmappings();
   config.mutable_mounts(0)->clear_gidmappings();
   EXPECT_EQ(OutputOf(config), "65534:65534\n65534:65534\n");
+}
+
+// As kubelet makes them for secrets and configuration.
+TEST_F(UserNamespaces, VolumesInMemoryAreMappedToo) {
+  const std::string volume = Volume();
+  ASSERT_EQ(::mount("none", volume.c_str(), "tmpfs", 0, "mode=0777"), 0);
+  EXPECT_OK(AtomicWriteFileAt(AT_FDCWD, volume + "/secret", "hidden\n", 0400));
+  rt::ContainerConfig config = ShellConfig(
+      "cat /volume/secret; stat -c '%u:%g %a' /volume/secret; touch /volume/x 2>&1 | "
+      "sed 's/.*: //'");
+  rt::Mount* wanted = AddMount(config, volume, "/volume");
+  wanted->set_readonly(true);
+  Map(0, kUid, kIds, wanted->add_uidmappings());
+  Map(0, kGid, kIds, wanted->add_gidmappings());
+  EXPECT_EQ(OutputOf(config), "hidden\n0:0 400\nRead-only file system\n");
+  EXPECT_EQ(umount2(volume.c_str(), MNT_DETACH), 0);
 }
 
 TEST_F(UserNamespaces, AMountMayHaveMappingsOfItsOwn) {
