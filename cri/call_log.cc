@@ -7,6 +7,7 @@
 
 #include "base/strings.h"
 #include "base/time.h"
+#include "cri/unreadable.h"
 
 namespace berth::cri {
 
@@ -25,6 +26,11 @@ class CallLogger final : public grpc::experimental::Interceptor {
       if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED &&
           status.error_message().empty()) {
         status = {status.error_code(), StrCat("Berth does not implement ", name_, " yet")};
+        methods->ModifySendStatus(status);
+      }
+      // What gRPC says of a request that it could not read, and says nothing else with.
+      if (status.error_code() == grpc::StatusCode::INTERNAL && status.error_message().empty()) {
+        status = {grpc::StatusCode::INVALID_ARGUMENT, TakeUnreadableReason()};
         methods->ModifySendStatus(status);
       }
       if (!status.ok()) Log(status);

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/socket.h"
 #include "cri/call_log.h"
+#include "cri/unreadable.h"
 
 namespace berth::cri {
 
@@ -86,6 +87,7 @@ Status Server::Listen(const ServerOptions& options, grpc::Service& runtime, grpc
   RETURN_IF_ERROR(MakeDirAt(directory_.get(), StagingName(name_), 0700));
   ASSIGN_OR_RETURN(
       staging_, OpenAt(directory_.get(), StagingName(name_), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  KeepUnreadableReasons();
   grpc::ServerBuilder builder;
   Configure(builder);
   builder.RegisterService(&runtime);
