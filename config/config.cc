@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr std::string_view kRegistryTable = "registry";
+constexpr std::string_view kHandlerTable = "runtime_handlers";
 
 const Key* FindKey(const std::vector<Key>& keys, std::string_view name) {
   auto at =
@@ -76,10 +77,9 @@ class Loader {
       std::string name = StrCat(prefix, key.str());
       if (const Key* known = FindKey(keys_, name)) {
         RETURN_IF_ERROR(ReadValue(*known, name, node));
-      } else if (name == kRegistryTable || IsSection(keys_, name)) {
+      } else if (name == kRegistryTable || name == kHandlerTable || IsSection(keys_, name)) {
         if (!node.is_table()) return Fail(node, name, "is not a [section]");
-        RETURN_IF_ERROR(name == kRegistryTable ? ReadRegistries(*node.as_table())
-                                               : ReadTable(*node.as_table(), StrCat(name, ".")));
+        RETURN_IF_ERROR(ReadSection(name, *node.as_table()));
       } else {
         return Fail(node, name, "unknown key");
       }
@@ -87,13 +87,26 @@ class Loader {
     return Ok();
   }
 
-  Status ReadRegistries(const toml::table& table) {
-    for (const auto& [host, node] : table) {
-      std::string name = StrCat(kRegistryTable, ".", host.str());
-      Status valid = CheckRegistryName(std::string(host.str()));
+  Status ReadSection(const std::string& name, const toml::table& table) {
+    if (name == kRegistryTable) {
+      return ReadNamed(table, kRegistryTable, config_.image.registries, CheckRegistryName);
+    }
+    if (name == kHandlerTable) {
+      return ReadNamed(table, kHandlerTable, config_.runtime_handlers, CheckHandlerName);
+    }
+    return ReadTable(table, StrCat(name, "."));
+  }
+
+  // Tables of one kind, each with a name of the administrator's choice: [kind.name].
+  template <typename Item>
+  Status ReadNamed(const toml::table& table, std::string_view kind,
+                   std::map<std::string, Item>& items, Status (*check)(const std::string&)) {
+    for (const auto& [item, node] : table) {
+      std::string name = StrCat(kind, ".", item.str());
+      Status valid = check(std::string(item.str()));
       if (!valid.ok()) return Fail(node, name, valid.error().message());
       if (!node.is_table()) return Fail(node, name, "is not a [section]");
-      std::vector<Key> keys = KeysOf(config_.image.registries[std::string(host.str())]);
+      std::vector<Key> keys = KeysOf(items[std::string(item.str())]);
       for (const auto& [key, value] : *node.as_table()) {
         std::string full = StrCat(name, ".", key.str());
         const Key* known = FindKey(keys, key.str());
@@ -215,6 +228,10 @@ std::string ToJson(const Config& config) {
   Json& registries = json["registry"] = Json::object();
   for (auto& [host, registry] : copy.image.registries) {
     for (const Key& key : KeysOf(registry)) registries[host][key.name] = ValueOf(key);
+  }
+  Json& handlers = json["runtime_handlers"] = Json::object();
+  for (auto& [name, handler] : copy.runtime_handlers) {
+    for (const Key& key : KeysOf(handler)) handlers[name][key.name] = ValueOf(key);
   }
   return ToText(json);
 }

@@ -17,6 +17,14 @@ struct Registry {  // [registry."host:port"]
   std::string ca_file;
 };
 
+// Who carries out a container's start: Berth itself, or a program with the command line of the OCI
+// runtimes (create, start, kill, delete, exec).
+struct RuntimeHandler {          // [runtime_handlers.NAME]
+  std::string type = "builtin";  // or "oci"
+  std::string path;              // of the program; for "oci" only
+  std::vector<std::string> arguments;
+};
+
 struct Config {
   std::string root = "/var/lib/berth";           // images, layers, meta.db: survives a reboot
   std::string state = "/run/berth";              // namespaces, sockets: a tmpfs, gone with a reboot
@@ -27,6 +35,8 @@ struct Config {
     std::string conf_dir = "/etc/cni/net.d";
     std::vector<std::string> bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"};
     std::string cache_dir;  // empty: root + "/cni"
+    // A configuration with {{.PodCIDR}} in it, written to conf_dir when kubelet tells the range.
+    std::string conf_template;
   } cni;
 
   struct Cgroup {
@@ -59,6 +69,9 @@ struct Config {
     std::string tls_cert_file, tls_key_file;  // empty: without TLS
     int64_t idle_timeout_s = 4 * 3600;
   } streaming;
+
+  // By name. The built-in one is there in any case, as "".
+  std::map<std::string, RuntimeHandler> runtime_handlers;
 
   int log_level = 0;  // glog's: 0 info, 1 warning, 2 error
 };

@@ -172,6 +172,35 @@ TEST_F(ConfigTest, StreamingNeedsAnAddressThatCanBeToldAndBothPartsOfTls) {
   EXPECT_THAT(ErrorOf("[streaming]\nidle_timeout_s = 0"), HasSubstr("range"));
 }
 
+TEST_F(ConfigTest, RuntimeHandlersAreReadByName) {
+  auto config = LoadText(R"(
+[runtime_handlers.runc]
+type = "oci"
+path = "/usr/sbin/runc"
+arguments = ["--debug"]
+[runtime_handlers.own]
+)");
+  ASSERT_TRUE(config.ok()) << config.error().message();
+  ASSERT_EQ(config->runtime_handlers.size(), 2u);
+  EXPECT_EQ(config->runtime_handlers["runc"].path, "/usr/sbin/runc");
+  EXPECT_THAT(config->runtime_handlers["runc"].arguments, ElementsAre("--debug"));
+  EXPECT_EQ(config->runtime_handlers["own"].type, "builtin");
+  EXPECT_THAT(ToJson(*config), HasSubstr("/usr/sbin/runc"));
+}
+
+TEST_F(ConfigTest, RuntimeHandlersThatCannotBeAreRefused) {
+  EXPECT_THAT(ErrorOf("[runtime_handlers.'a/b']"), HasSubstr("runtime_handlers.a/b: a handler's"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.'']"), HasSubstr("a handler's name"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers]\nx = 1"), HasSubstr("x: is not a [section]"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.x]\ntype = 'vm'"), HasSubstr("not a type of handler"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.x]\npath = 'runc'"), HasSubstr("not an absolute path"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.x]\nruntime = 'y'"), HasSubstr("x.runtime: unknown key"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.x]\ntype = 'oci'"),
+              HasSubstr("runtime_handlers.x.path: missing"));
+  EXPECT_THAT(ErrorOf("[runtime_handlers.x]\npath = '/bin/runc'"),
+              HasSubstr("runtime_handlers.x.type: builtin runs no program"));
+}
+
 TEST_F(ConfigTest, SetChecksLikeAFile) {
   Config config;
   EXPECT_TRUE(Set(config, "listen", "unix:///a/b.sock").ok());

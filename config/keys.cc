@@ -43,6 +43,11 @@ Status CheckCgroupDriver(std::string& text) {
       StrCat("\"", Printable(text), "\" is not a cgroup driver: cgroupfs is the only one"));
 }
 
+Status CheckHandlerType(std::string& text) {
+  if (text == "builtin" || text == "oci") return Ok();
+  return Invalid(StrCat("\"", Printable(text), "\" is not a type of handler: builtin and oci are"));
+}
+
 Status CheckImageName(std::string& text) {
   return text.empty() ? Status(Invalid("an image name is empty")) : Ok();
 }
@@ -72,6 +77,7 @@ std::vector<Key> KeysOf(Config& c) {
       {"cni.conf_dir", &c.cni.conf_dir, CheckPath},
       {"cni.bin_dirs", &c.cni.bin_dirs, CheckPath},
       {"cni.cache_dir", &c.cni.cache_dir, CheckOptionalPath},
+      {"cni.conf_template", &c.cni.conf_template, CheckOptionalPath},
       {"cgroup.driver", &c.cgroup.driver, CheckCgroupDriver},
       {"cgroup.default_parent", &c.cgroup.default_parent, CheckPath},
       {"image.max_parallel_layers", &c.image.max_parallel_layers, nullptr, 1, 64},
@@ -109,6 +115,40 @@ Status CheckRegistryName(const std::string& host) {
   return Ok();
 }
 
+std::vector<Key> KeysOf(RuntimeHandler& handler) {
+  return {
+      {"type", &handler.type, CheckHandlerType},
+      {"path", &handler.path, CheckOptionalPath},
+      {"arguments", &handler.arguments},
+  };
+}
+
+// What Kubernetes allows as the handler of a RuntimeClass (RFC 1123).
+Status CheckHandlerName(const std::string& name) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+  if (name.empty() || name.size() > 253 || name.find_first_not_of(kAllowed) != std::string::npos) {
+    return Invalid("a handler's name is lower-case letters, digits, - and .");
+  }
+  return Ok();
+}
+
+namespace {
+
+void FindHandlerConflicts(const Config& config, std::vector<Conflict>& conflicts) {
+  for (const auto& [name, handler] : config.runtime_handlers) {
+    std::string table = StrCat("runtime_handlers.", name);
+    if (handler.type == "oci" && handler.path.empty()) {
+      conflicts.push_back({StrCat(table, ".path"), "missing: which program is it?"});
+    } else if (handler.type != "oci" && (!handler.path.empty() || !handler.arguments.empty())) {
+      conflicts.push_back({StrCat(table, ".type"),
+                           "builtin runs no program: leave path and "
+                           "arguments out, or say type = \"oci\""});
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<Conflict> FindConflicts(const Config& config) {
   std::vector<Conflict> conflicts;
   if (config.runtime.rlimit_nofile_soft > config.runtime.rlimit_nofile_hard) {
@@ -140,6 +180,7 @@ std::vector<Conflict> FindConflicts(const Config& config) {
       conflicts.push_back({StrCat(table, ".skip_verify"), "makes ca_file pointless: choose one"});
     }
   }
+  FindHandlerConflicts(config, conflicts);
   return conflicts;
 }
 

@@ -24,11 +24,14 @@ struct Key {
   int64_t min = 0, max = 0;  // for numbers
 };
 
-// The keys of everything but registries. They point into `config`.
+// The keys of everything but registries and runtime handlers. They point into `config`.
 std::vector<Key> KeysOf(Config& config);
 // The keys below [registry."host"].
 std::vector<Key> KeysOf(Registry& registry);
 Status CheckRegistryName(const std::string& host);
+// The keys below [runtime_handlers.NAME].
+std::vector<Key> KeysOf(RuntimeHandler& handler);
+Status CheckHandlerName(const std::string& name);
 
 // What does not fit together; the error begins with the key that is wrong.
 struct Conflict {

@@ -64,4 +64,21 @@ grpc::Status RuntimeService::ListPodSandbox(grpc::ServerContext*,
   });
 }
 
+grpc::Status RuntimeService::UpdatePodSandboxResources(
+    grpc::ServerContext*, const pb::UpdatePodSandboxResourcesRequest* request,
+    pb::UpdatePodSandboxResourcesResponse*) {
+  return Answer([&]() -> berth::Status {
+    RETURN_IF_ERROR(RequireId(request->pod_sandbox_id(), "pod_sandbox_id"));
+    std::optional<runtime::LinuxResources> overhead, resources;
+    if (request->has_overhead()) {
+      ASSIGN_OR_RETURN(overhead, ResourcesOf(request->overhead(), "overhead"));
+    }
+    if (request->has_resources()) {
+      ASSIGN_OR_RETURN(resources, ResourcesOf(request->resources(), "resources"));
+    }
+    return runtime_.pods().UpdateResources(Lasting(), request->pod_sandbox_id(), overhead,
+                                           resources);
+  });
+}
+
 }  // namespace berth::cri

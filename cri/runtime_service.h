@@ -35,6 +35,9 @@ class RuntimeService final : public pb::RuntimeService::Service {
                       pb::StatusResponse* response) override;
   grpc::Status RuntimeConfig(grpc::ServerContext* call, const pb::RuntimeConfigRequest* request,
                              pb::RuntimeConfigResponse* response) override;
+  grpc::Status UpdateRuntimeConfig(grpc::ServerContext* call,
+                                   const pb::UpdateRuntimeConfigRequest* request,
+                                   pb::UpdateRuntimeConfigResponse* response) override;
 
   // pod_rpcs.cc
   grpc::Status RunPodSandbox(grpc::ServerContext* call, const pb::RunPodSandboxRequest* request,
@@ -49,6 +52,9 @@ class RuntimeService final : public pb::RuntimeService::Service {
                                 pb::PodSandboxStatusResponse* response) override;
   grpc::Status ListPodSandbox(grpc::ServerContext* call, const pb::ListPodSandboxRequest* request,
                               pb::ListPodSandboxResponse* response) override;
+  grpc::Status UpdatePodSandboxResources(grpc::ServerContext* call,
+                                         const pb::UpdatePodSandboxResourcesRequest* request,
+                                         pb::UpdatePodSandboxResourcesResponse* response) override;
 
   // container_rpcs.cc
   grpc::Status CreateContainer(grpc::ServerContext* call, const pb::CreateContainerRequest* request,

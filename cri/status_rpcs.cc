@@ -1,5 +1,6 @@
 #include "cri/runtime_service.h"
 #include "cri/status.h"
+#include "runtime/cni_template.h"
 
 namespace berth::cri {
 
@@ -54,6 +55,22 @@ grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext*, const pb::Runti
   bool systemd = options_.config.cgroup.driver == "systemd";
   response->mutable_linux()->set_cgroup_driver(systemd ? pb::SYSTEMD : pb::CGROUPFS);
   return grpc::Status::OK;
+}
+
+grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext*,
+                                                 const pb::UpdateRuntimeConfigRequest* request,
+                                                 pb::UpdateRuntimeConfigResponse*) {
+  return Answer([&]() -> berth::Status {
+    const std::string& pod_cidr = request->runtime_config().network_config().pod_cidr();
+    // kubelet tells "no range yet" like this.
+    if (pod_cidr.empty()) return Ok();
+    ASSIGN_OR_RETURN(auto cidrs, runtime::ParsePodCidrs(pod_cidr),
+                     "runtime_config.network_config.pod_cidr");
+    const config::Config::Cni& cni = options_.config.cni;
+    // Whoever makes the network without a template of ours knows the range by himself.
+    if (cni.conf_template.empty()) return Ok();
+    return runtime::WriteCniFromTemplate(cni.conf_template, cni.conf_dir, cidrs);
+  });
 }
 
 }  // namespace berth::cri

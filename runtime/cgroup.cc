@@ -56,7 +56,10 @@ Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(const std::string& mount
     return Error(Code::kFailedPrecondition,
                  StrCat("no cgroup hierarchy is mounted at or below ", mount_root));
   }
-  return NewCgroupV1Driver(std::move(hierarchies));
+  auto beside = Open(mount_root + "/unified", O_PATH | O_DIRECTORY);
+  ASSIGN_OR_RETURN(bool hybrid, Exists(mount_root + "/unified/cgroup.controllers"));
+  return NewCgroupV1Driver(std::move(hierarchies),
+                           hybrid && beside.ok() ? *std::move(beside) : UniqueFd());
 }
 
 }  // namespace berth::runtime

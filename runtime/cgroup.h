@@ -48,6 +48,9 @@ class CgroupDriver {
 
   // Checks a pod's cgroup_parent: absolute, no "..", no empty parts. InvalidArgument.
   virtual Status CheckParent(const std::string& parent) const = 0;
+  // Whether this machine can set all that is asked for; the error (FailedPrecondition) names the
+  // field or the controller that it lacks. The values are checked by CheckResources.
+  virtual Status CheckSupported(const LinuxResources& resources) const = 0;
   // Makes it with its parents and sets limits and devices. On failure nothing is left of it.
   virtual Status Create(const std::string& path, const LinuxResources& resources,
                         const std::vector<DeviceRule>& devices) = 0;
@@ -59,6 +62,8 @@ class CgroupDriver {
   // (runtime/cgroup_stats.h).
   virtual Result<UniqueFd> OpenDirectory(const std::string& path,
                                          std::string_view controller) const = 0;
+  // Ids of the processes in it and below.
+  virtual Result<std::vector<int32_t>> Processes(const std::string& path) const = 0;
   // SIGKILL to every process in it and below.
   virtual Status Kill(const std::string& path) = 0;
   // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a

@@ -67,23 +67,12 @@ Result<bool> MakeOne(int root, const std::string& path) {
 
 // One round: kills every process of the tree, returns their ids.
 Result<std::set<pid_t>> KillRound(int root, const std::string& path) {
-  std::set<pid_t> pids;
-  ASSIGN_OR_RETURN(auto cgroups, CgroupsBelow(root, path));
-  cgroups.push_back(path);
-  for (const std::string& cgroup : cgroups) {
-    auto text = ReadFileAt(root, cgroup + "/cgroup.procs", kMaxProcsBytes);
-    if (!text.ok()) {
-      // ENODEV: removed between open and read.
-      if (text.code() == Code::kNotFound || text.error().sys_errno() == ENODEV) continue;
-      return std::move(text).error();
-    }
-    for (std::string_view line : Split(*text, '\n')) {
-      auto pid = ParseNumber<pid_t>(line);
-      // 0: a process outside this PID namespace.
-      if (pid && *pid > 0 && kill(*pid, SIGKILL) == 0) pids.insert(*pid);
-    }
+  std::set<pid_t> killed;
+  ASSIGN_OR_RETURN(auto pids, CgroupProcesses(root, path));
+  for (pid_t pid : pids) {
+    if (kill(pid, SIGKILL) == 0) killed.insert(pid);
   }
-  return pids;
+  return killed;
 }
 
 Error NoSuchLimit(const CgroupSetting& setting) {
@@ -178,6 +167,26 @@ Result<std::vector<std::string>> CgroupsBelow(int root, const std::string& path)
   return all;
 }
 
+Result<std::vector<int32_t>> CgroupProcesses(int root, const std::string& path) {
+  std::vector<int32_t> pids;
+  ASSIGN_OR_RETURN(auto cgroups, CgroupsBelow(root, path));
+  cgroups.push_back(path);
+  for (const std::string& cgroup : cgroups) {
+    auto text = ReadFileAt(root, cgroup + "/cgroup.procs", kMaxProcsBytes);
+    if (!text.ok()) {
+      // ENODEV: removed between open and read.
+      if (text.code() == Code::kNotFound || text.error().sys_errno() == ENODEV) continue;
+      return std::move(text).error();
+    }
+    for (std::string_view line : Split(*text, '\n')) {
+      auto pid = ParseNumber<int32_t>(line);
+      // 0: a process outside this PID namespace.
+      if (pid && *pid > 0) pids.push_back(*pid);
+    }
+  }
+  return pids;
+}
+
 Status KillCgroupProcesses(int root, const std::string& path, const std::function<void()>& freeze) {
   std::set<pid_t> before;
   for (int round = 0; round < kMaxRounds; ++round) {
@@ -197,6 +206,14 @@ std::optional<std::string> ReadCgroupFile(int dir, const std::string& file) {
   auto text = ReadFileAt(dir, file, kMaxFileBytes);
   if (!text.ok()) return std::nullopt;
   return std::string(Trim(*text));
+}
+
+Status CheckControllers(const std::vector<CgroupSetting>& settings,
+                        const std::function<bool(std::string_view controller)>& has) {
+  for (const CgroupSetting& setting : settings) {
+    if (!setting.optional && !has(setting.controller)) return NoSuchLimit(setting);
+  }
+  return Ok();
 }
 
 Status ApplySettings(const std::vector<CgroupSetting>& settings,

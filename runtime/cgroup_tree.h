@@ -31,12 +31,19 @@ Status RemoveCgroup(int root, const std::string& path, int64_t deadline_ns);
 // Paths of the cgroups below, parents first. Empty if `path` does not exist.
 Result<std::vector<std::string>> CgroupsBelow(int root, const std::string& path);
 
+// Ids of the processes in it and below, in this PID namespace. None if it does not exist.
+Result<std::vector<int32_t>> CgroupProcesses(int root, const std::string& path);
+
 // SIGKILL to every process in it and below, again while new ones appear. Ok if it does not exist.
 // After a few rounds `freeze` (if given) is called: it stops the members from multiplying.
 Status KillCgroupProcesses(int root, const std::string& path, const std::function<void()>& freeze);
 
 // A small file's text without the line end; nothing if it is missing or unreadable.
 std::optional<std::string> ReadCgroupFile(int dir, const std::string& file);
+
+// FailedPrecondition for a setting that is not optional and whose controller is missing.
+Status CheckControllers(const std::vector<CgroupSetting>& settings,
+                        const std::function<bool(std::string_view controller)>& has);
 
 // Writes every setting into the directory that `directory_of(controller)` gives; -1: no such
 // controller. A failure names file and value; with `all_or_nothing` it takes back what was written.

@@ -56,8 +56,8 @@ Status WriteDeviceRules(int root, const std::string& path, const DevicePolicy& p
 
 class CgroupV1Driver final : public CgroupDriver {
  public:
-  explicit CgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies)
-      : hierarchies_(std::move(hierarchies)) {
+  CgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies, UniqueFd unified)
+      : hierarchies_(std::move(hierarchies)), unified_(std::move(unified)) {
     for (const auto& hierarchy : hierarchies_) {
       for (const std::string& controller : hierarchy.controllers) {
         by_controller_.emplace(controller, &hierarchy);
@@ -71,12 +71,14 @@ class CgroupV1Driver final : public CgroupDriver {
   Status CheckParent(const std::string& parent) const override {
     return CheckCgroupPath(parent, "cgroup_parent");
   }
+  Status CheckSupported(const LinuxResources& resources) const override;
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
+  Result<std::vector<int32_t>> Processes(const std::string& path) const override;
   Status Kill(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& parent) const override;
@@ -90,6 +92,7 @@ class CgroupV1Driver final : public CgroupDriver {
   Status Apply(const std::string& relative, const LinuxResources& resources, bool all_or_nothing);
 
   const std::vector<CgroupV1Hierarchy> hierarchies_;
+  const UniqueFd unified_;
   std::map<std::string, const CgroupV1Hierarchy*, std::less<>> by_controller_;
   const CgroupV1Hierarchy* members_;  // the one that execs make cgroups in
   // Directories are made one at a time, so that nobody makes one in a parent that has no processors
@@ -135,6 +138,12 @@ Status CgroupV1Driver::Apply(const std::string& relative, const LinuxResources& 
   };
   ASSIGN_OR_RETURN(auto settings, V1Settings(resources, read));
   return ApplySettings(settings, directory_of, all_or_nothing);
+}
+
+Status CgroupV1Driver::CheckSupported(const LinuxResources& resources) const {
+  auto nothing = [](std::string_view, const std::string&) { return std::optional<std::string>(); };
+  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, nothing));
+  return CheckControllers(settings, [&](std::string_view name) { return Find(name) != nullptr; });
 }
 
 Status CgroupV1Driver::Create(const std::string& path, const LinuxResources& resources,
@@ -190,6 +199,11 @@ Result<UniqueFd> CgroupV1Driver::OpenDirectory(const std::string& path,
   return OpenCgroup(hierarchy->root.get(), path.substr(1));
 }
 
+Result<std::vector<int32_t>> CgroupV1Driver::Processes(const std::string& path) const {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  return CgroupProcesses(members_->root.get(), path.substr(1));
+}
+
 Status CgroupV1Driver::Kill(const std::string& path) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   const std::string relative = path.substr(1);
@@ -212,7 +226,7 @@ Status CgroupV1Driver::Remove(const std::string& path) {
     RETURN_IF_ERROR(RemoveCgroup(hierarchy.root.get(), path.substr(1), deadline_ns),
                     hierarchy.path);
   }
-  return Ok();
+  return unified_.ok() ? RemoveCgroup(unified_.get(), path.substr(1), deadline_ns) : Ok();
 }
 
 Result<std::vector<std::string>> CgroupV1Driver::List(const std::string& parent) const {
@@ -223,13 +237,18 @@ Result<std::vector<std::string>> CgroupV1Driver::List(const std::string& parent)
     ASSIGN_OR_RETURN(auto below, CgroupsBelow(hierarchy.root.get(), parent.substr(1)));
     for (const std::string& path : below) all.insert("/" + path);
   }
+  if (unified_.ok()) {
+    ASSIGN_OR_RETURN(auto below, CgroupsBelow(unified_.get(), parent.substr(1)));
+    for (const std::string& path : below) all.insert("/" + path);
+  }
   return std::vector<std::string>(all.begin(), all.end());
 }
 
 }  // namespace
 
-std::unique_ptr<CgroupDriver> NewCgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies) {
-  return std::make_unique<CgroupV1Driver>(std::move(hierarchies));
+std::unique_ptr<CgroupDriver> NewCgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies,
+                                                UniqueFd unified) {
+  return std::make_unique<CgroupV1Driver>(std::move(hierarchies), std::move(unified));
 }
 
 }  // namespace berth::runtime

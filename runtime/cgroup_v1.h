@@ -19,6 +19,9 @@ struct CgroupV1Hierarchy {
 
 // A container is put into every hierarchy, those that limit nothing included: tools that look for
 // it there (cAdvisor, systemd) find it, and it does not count as part of the daemon.
-std::unique_ptr<CgroupDriver> NewCgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies);
+// `unified`: cgroup v2 beside them, as on hybrid machines, or empty. Nothing is put there, but OCI
+// runtimes make cgroups in it, and what they leave is removed.
+std::unique_ptr<CgroupDriver> NewCgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies,
+                                                UniqueFd unified);
 
 }  // namespace berth::runtime

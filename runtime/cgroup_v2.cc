@@ -55,12 +55,14 @@ class CgroupV2Driver final : public CgroupDriver {
   Status CheckParent(const std::string& parent) const override {
     return CheckCgroupPath(parent, "cgroup_parent");
   }
+  Status CheckSupported(const LinuxResources& resources) const override;
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
+  Result<std::vector<int32_t>> Processes(const std::string& path) const override;
   Status Kill(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& parent) const override;
@@ -122,6 +124,16 @@ Status CgroupV2Driver::Fill(const std::string& relative, bool fresh,
   return programs_.Attach(open.get(), policy, fresh);
 }
 
+Status CgroupV2Driver::CheckSupported(const LinuxResources& resources) const {
+  auto nothing = [](std::string_view, const std::string&) { return std::optional<std::string>(); };
+  LinuxResources limits = resources;
+  // What it means depends on the limit of memory, which may be set already.
+  if (limits.memory_limit_bytes == 0) limits.memory_swap_limit_bytes = 0;
+  ASSIGN_OR_RETURN(auto settings, V2Settings(limits, /*creating=*/true, nothing));
+  const Names present = ReadNames(root_.get(), "cgroup.controllers");
+  return CheckControllers(settings, [&](std::string_view name) { return Has(present, name); });
+}
+
 Status CgroupV2Driver::Create(const std::string& path, const LinuxResources& resources,
                               const std::vector<DeviceRule>& devices) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
@@ -164,6 +176,11 @@ Result<UniqueFd> CgroupV2Driver::OpenDirectory(const std::string& path,
                                                std::string_view /*controller*/) const {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   return OpenCgroup(root_.get(), path.substr(1));
+}
+
+Result<std::vector<int32_t>> CgroupV2Driver::Processes(const std::string& path) const {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  return CgroupProcesses(root_.get(), path.substr(1));
 }
 
 Status CgroupV2Driver::Kill(const std::string& path) {

@@ -12,6 +12,7 @@
 #include "runtime/image_user.h"
 #include "runtime/launch_plan.h"
 #include "runtime/lsm.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/user_namespace.h"
 
@@ -226,8 +227,7 @@ ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const Conta
   }
   container.resources = config.resources;
   container.stop_signal = StopSignal(config, image);
-  const std::string& parent = pod.config.cgroup_parent;
-  record.cgroup_path = StrCat(parent.empty() ? core.config.cgroup.default_parent : parent, "/", id);
+  record.cgroup_path = StrCat(CgroupParentOf(core, pod), "/", id);
   record.layers = image.config.diff_ids;
   for (size_t i = 0; i < images.mounts.size(); ++i) {
     if (!images.mounts[i]) continue;
@@ -245,6 +245,7 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   ContainerRecord record = entry.Get();
   const ContainerConfig& config = record.container.config;
   RETURN_IF_ERROR(CheckResources(config.resources), "linux.resources");
+  RETURN_IF_ERROR(core.cgroups->CheckSupported(config.resources), "linux.resources");
   RETURN_IF_ERROR(CheckLogPath(pod, config));
   RETURN_IF_ERROR(CheckHostPaths(config));
   RETURN_IF_ERROR(CheckImagePaths(core, config, images));

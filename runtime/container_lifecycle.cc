@@ -133,14 +133,15 @@ Status RecordExit(Core& core, ContainerEntry& entry,
   return Ok();
 }
 
-Status RecordStartError(Core& core, ContainerEntry& entry, const std::string& message) {
+Status RecordStartError(Core& core, ContainerEntry& entry, StartFailure failure,
+                        const std::string& message) {
   auto failed = [&](ContainerRecord& record) {
     Container& container = record.container;
     record.phase = ContainerPhase::kExited;
     container.state = ContainerState::kExited;
     container.exit_code = kStartErrorCode;
     container.started_at_ns = container.finished_at_ns = WallNs();
-    container.reason = "StartError";
+    container.reason = failure == StartFailure::kStartError ? "StartError" : "ContainerCannotRun";
     container.message = message;
   };
   return core.SaveAndTell(entry, failed, {EventType::kStopped});

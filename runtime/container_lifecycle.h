@@ -21,8 +21,11 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
 // what is left of the container is killed first.
 Status RecordExit(Core& core, ContainerEntry& entry,
                   const std::optional<shim::wire::ExitStatus>& exit);
-// Records a start that failed: exited, with reason StartError and code 128.
-Status RecordStartError(Core& core, ContainerEntry& entry, const std::string& message);
+// Records a start that failed: exited, with code 128 and reason StartError; ContainerCannotRun if
+// it was not for the container that it never ran (the node or the daemon was restarted).
+enum class StartFailure { kStartError, kContainerCannotRun };
+Status RecordStartError(Core& core, ContainerEntry& entry, StartFailure failure,
+                        const std::string& message);
 
 // Snapshot, cgroup, directory: for a container that does not run.
 Status RemoveContainerFiles(Core& core, const ContainerRecord& record);

@@ -12,6 +12,7 @@
 #include "runtime/container_lifecycle.h"
 #include "runtime/container_start.h"
 #include "runtime/core.h"
+#include "runtime/resource_update.h"
 
 namespace berth::runtime {
 
@@ -129,42 +130,12 @@ void ContainerManager::ForEach(const ContainerFilter& filter,
   }
 }
 
-namespace {
-
-// Fields that the request leaves unset keep what they have.
-LinuxResources Merge(const LinuxResources& old, const LinuxResources& change) {
-  LinuxResources merged = old;
-  if (change.cpu_period_us != 0) merged.cpu_period_us = change.cpu_period_us;
-  if (change.cpu_quota_us != 0) merged.cpu_quota_us = change.cpu_quota_us;
-  if (change.cpu_shares != 0) merged.cpu_shares = change.cpu_shares;
-  if (change.memory_limit_bytes != 0) merged.memory_limit_bytes = change.memory_limit_bytes;
-  if (change.memory_swap_limit_bytes != 0)
-    merged.memory_swap_limit_bytes = change.memory_swap_limit_bytes;
-  if (change.oom_score_adj != 0) merged.oom_score_adj = change.oom_score_adj;
-  if (!change.cpuset_cpus.empty()) merged.cpuset_cpus = change.cpuset_cpus;
-  if (!change.cpuset_mems.empty()) merged.cpuset_mems = change.cpuset_mems;
-  if (!change.hugepage_limits.empty()) merged.hugepage_limits = change.hugepage_limits;
-  for (const auto& [key, value] : change.unified) merged.unified[key] = value;
-  return merged;
-}
-
-}  // namespace
-
 Status ContainerManager::UpdateResources(const Context& context, const std::string& id,
                                          const LinuxResources& resources) {
   const std::string what = StrCat("update container ", Printable(id));
   ASSIGN_OR_RETURN(auto entry, core_.FindContainer(id), what);
-  RETURN_IF_ERROR(CheckResources(resources), what);
-  ASSIGN_OR_RETURN(auto operation, entry->operation.Begin(context, "UpdateContainerResources"),
-                   what);
-  const ContainerRecord record = entry->Get();
-  const LinuxResources merged = Merge(record.container.resources, resources);
-  if (record.phase == ContainerPhase::kRunning) {
-    RETURN_IF_ERROR(core_.cgroups->Update(record.cgroup_path, merged), what);
-  } else if (record.phase != ContainerPhase::kCreated) {
-    return Error(Code::kFailedPrecondition, StrCat(what, ": it has exited"));
-  }
-  return core_.Save(*entry, [&](ContainerRecord& r) { r.container.resources = merged; });
+  RETURN_IF_ERROR(UpdateContainerResources(core_, context, *entry, resources), what);
+  return Ok();
 }
 
 Status ContainerManager::ReopenLog(const Context& context, const std::string& id) {

@@ -100,7 +100,8 @@ Status StartContainer(Core& core, const Context& context, ContainerEntry& entry)
   auto launched = Launch(core, context, record);
   if (!launched.ok()) {
     CleanUp(core, record);
-    RETURN_IF_ERROR(RecordStartError(core, entry, launched.error().message()));
+    RETURN_IF_ERROR(
+        RecordStartError(core, entry, StartFailure::kStartError, launched.error().message()));
     return std::move(launched).error();
   }
   // What runs now runs, whether or not the disk takes the record: recovery asks the shim.

@@ -18,8 +18,10 @@
 #include "runtime/core.h"
 #include "runtime/lsm.h"
 #include "runtime/netns.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/pod_lifecycle.h"
+#include "runtime/resource_update.h"
 #include "runtime/user_namespace.h"
 
 namespace berth::runtime {
@@ -52,6 +54,12 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
   if (!runtime_handler.empty()) {
     return Error(Code::kInvalidArgument,
                  StrCat("runtime_handler: \"", Printable(runtime_handler), "\" is not configured"));
+  }
+  for (const auto& [field, limits] :
+       {std::pair("linux.overhead", &config.overhead), {"linux.resources", &config.resources}}) {
+    if (!*limits) continue;
+    RETURN_IF_ERROR(CheckResources(**limits), field);
+    RETURN_IF_ERROR(core.cgroups->CheckSupported(**limits), field);
   }
   RETURN_IF_ERROR(CheckPodFiles(config));
   if (!config.cgroup_parent.empty()) {
@@ -163,6 +171,7 @@ Status BuildPod(Core& core, const Context& context, PodEntry& entry) {
   const Pod pod = entry.With([](const PodRecord& record) { return record.pod; });
   const std::string dir = core.PodDir(pod.id);
   RETURN_IF_ERROR(MakeDirs(dir, 0700));
+  RETURN_IF_ERROR(CreatePodCgroup(core, pod), "create the pod's cgroup");
   RETURN_IF_ERROR(CreateNamespaces(core, context, pod), "create namespaces");
   Failpoint("run_pod.namespaces");
   std::vector<std::string> ips;
@@ -209,10 +218,14 @@ Status TearDownPod(Core& core, const Context& context, PodEntry& entry) {
 }
 
 Status ForgetPod(Core& core, const std::string& id) {
+  const auto entry = core.index.pods.Find(id);
+  if (entry) {
+    const Pod pod = entry->With([](const PodRecord& record) { return record.pod; });
+    RETURN_IF_ERROR(RemovePodCgroup(core, pod), "remove the pod's cgroup");
+  }
   ASSIGN_OR_RETURN(auto pods, Open(core.config.state + "/pods", O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(RemoveTreeAt(pods.get(), id));
   RETURN_IF_ERROR(core.store->RemovePod(id));
-  const auto entry = core.index.pods.Find(id);
   core.index.pods.Remove(id);
   // Of a pod that was never ready nobody has heard.
   const bool known = entry && entry->With([](const PodRecord& record) {
@@ -331,6 +344,16 @@ Status PodManager::Remove(const Context& context, const std::string& id) {
   return ForgetPod(core_, whole_id);
 }
 
+Status PodManager::UpdateResources(const Context& context, const std::string& id,
+                                   const std::optional<LinuxResources>& overhead,
+                                   const std::optional<LinuxResources>& resources) {
+  const std::string what = StrCat("update pod ", Printable(id));
+  ASSIGN_OR_RETURN(auto entry, core_.FindPod(id), what);
+  RETURN_IF_ERROR(entry->creation.Wait(context), what);
+  RETURN_IF_ERROR(UpdatePodResources(core_, context, *entry, overhead, resources), what);
+  return Ok();
+}
+
 namespace {
 
 // A pod that is still being made is nobody's to see: its creator has not been told its id.
@@ -369,6 +392,18 @@ void PodManager::ForEach(const PodFilter& filter, const std::function<void(const
 
 namespace {
 
+Json LimitsJson(const std::optional<LinuxResources>& limits) {
+  if (!limits) return nullptr;
+  return {{"cpuPeriod", limits->cpu_period_us},
+          {"cpuQuota", limits->cpu_quota_us},
+          {"cpuShares", limits->cpu_shares},
+          {"memoryLimitInBytes", limits->memory_limit_bytes},
+          {"memorySwapLimitInBytes", limits->memory_swap_limit_bytes},
+          {"cpusetCpus", limits->cpuset_cpus},
+          {"cpusetMems", limits->cpuset_mems},
+          {"unified", limits->unified}};
+}
+
 Status TryUserNamespace(const Core& core) {
   // Any ids do: nobody but this call has the namespace.
   const std::vector<shim::wire::IdRange> ids = {{0, 65536, 65536}};
@@ -403,7 +438,10 @@ Result<std::string> PodManager::Info(const std::string& id) {
                  {"user", paths.user_ns},
                  {"pid", paths.pid_ns}}},
                {"initPid", record.init.pid},
-               {"cgroupParent", record.pod.config.cgroup_parent}};
+               {"cgroupParent", CgroupParentOf(core_, record.pod)},
+               {"runtimeHandler", record.pod.runtime_handler},
+               {"overhead", LimitsJson(record.pod.config.overhead)},
+               {"resources", LimitsJson(record.pod.config.resources)}};
   return ToText(info);
 }
 

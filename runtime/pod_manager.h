@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/context.h"
@@ -29,6 +30,11 @@ class PodManager {
   Status Stop(const Context& context, const std::string& id);
   // Stops it if need be, removes its containers. Ok for a pod that does not exist.
   Status Remove(const Context& context, const std::string& id);
+  // Limits of the pod as a whole; fields that are unset keep what they have. They take effect
+  // where the pod has a cgroup of its own (runtime/pod_cgroup.h).
+  Status UpdateResources(const Context& context, const std::string& id,
+                         const std::optional<LinuxResources>& overhead,
+                         const std::optional<LinuxResources>& resources);
 
   // `id` may be a prefix that fits one pod. NotFound.
   Result<Pod> Get(const std::string& id);

@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "runtime/container_lifecycle.h"
 #include "runtime/netns.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/pod_lifecycle.h"
 
@@ -66,7 +67,8 @@ Status RecoverStarted(Core& core, ContainerEntry& entry, const ContainerRecord& 
   if (record.phase == ContainerPhase::kRunning || exit) return RecordExit(core, entry, exit);
   RETURN_IF_ERROR(core.cgroups->Kill(record.cgroup_path));
   RETURN_IF_ERROR(core.cgroups->Remove(record.cgroup_path));
-  return RecordStartError(core, entry, "berthd was stopped while it started the container");
+  return RecordStartError(core, entry, StartFailure::kContainerCannotRun,
+                          "berthd was stopped while it started the container");
 }
 
 Status RemoveRecovered(Core& core, const ContainerRecord& record) {
@@ -87,7 +89,7 @@ Status RecoverContainer(Core& core, ContainerEntry& entry) {
     case ContainerPhase::kCreated:
       // Its plan is in the state directory, which a reboot has emptied.
       if (core.OpenContainerDir(record.container.id).ok()) return Ok();
-      return RecordStartError(core, entry,
+      return RecordStartError(core, entry, StartFailure::kContainerCannotRun,
                               "the node was restarted before the container was started");
     case ContainerPhase::kStarting:
     case ContainerPhase::kRunning:
@@ -189,6 +191,9 @@ Status SweepCgroups(Core& core) {
   std::set<std::string> known;
   for (const auto& entry : core.index.containers.All()) {
     known.insert(entry->With([](const ContainerRecord& record) { return record.cgroup_path; }));
+  }
+  for (const auto& entry : core.index.pods.All()) {
+    known.insert(PodCgroup(core, entry->With([](const PodRecord& record) { return record.pod; })));
   }
   for (const std::string& path : paths) {
     if (known.contains(path)) continue;

@@ -14,38 +14,40 @@ namespace berth::e2e {
 namespace rt = ::runtime::v1;
 
 // Service, RPC: those that the tests make.
-#define BERTH_E2E_RPCS(X)              \
-  X(runtime, Version)                  \
-  X(runtime, Status)                   \
-  X(runtime, RuntimeConfig)            \
-  X(runtime, RunPodSandbox)            \
-  X(runtime, StopPodSandbox)           \
-  X(runtime, RemovePodSandbox)         \
-  X(runtime, PodSandboxStatus)         \
-  X(runtime, ListPodSandbox)           \
-  X(runtime, CreateContainer)          \
-  X(runtime, StartContainer)           \
-  X(runtime, StopContainer)            \
-  X(runtime, RemoveContainer)          \
-  X(runtime, ListContainers)           \
-  X(runtime, ContainerStatus)          \
-  X(runtime, UpdateContainerResources) \
-  X(runtime, ReopenContainerLog)       \
-  X(runtime, ExecSync)                 \
-  X(runtime, Exec)                     \
-  X(runtime, Attach)                   \
-  X(runtime, PortForward)              \
-  X(runtime, ContainerStats)           \
-  X(runtime, ListContainerStats)       \
-  X(runtime, PodSandboxStats)          \
-  X(runtime, ListPodSandboxStats)      \
-  X(runtime, ListMetricDescriptors)    \
-  X(runtime, ListPodSandboxMetrics)    \
-  X(runtime, CheckpointContainer)      \
-  X(images, ListImages)                \
-  X(images, ImageStatus)               \
-  X(images, PullImage)                 \
-  X(images, RemoveImage)               \
+#define BERTH_E2E_RPCS(X)               \
+  X(runtime, Version)                   \
+  X(runtime, Status)                    \
+  X(runtime, RuntimeConfig)             \
+  X(runtime, UpdateRuntimeConfig)       \
+  X(runtime, UpdatePodSandboxResources) \
+  X(runtime, RunPodSandbox)             \
+  X(runtime, StopPodSandbox)            \
+  X(runtime, RemovePodSandbox)          \
+  X(runtime, PodSandboxStatus)          \
+  X(runtime, ListPodSandbox)            \
+  X(runtime, CreateContainer)           \
+  X(runtime, StartContainer)            \
+  X(runtime, StopContainer)             \
+  X(runtime, RemoveContainer)           \
+  X(runtime, ListContainers)            \
+  X(runtime, ContainerStatus)           \
+  X(runtime, UpdateContainerResources)  \
+  X(runtime, ReopenContainerLog)        \
+  X(runtime, ExecSync)                  \
+  X(runtime, Exec)                      \
+  X(runtime, Attach)                    \
+  X(runtime, PortForward)               \
+  X(runtime, ContainerStats)            \
+  X(runtime, ListContainerStats)        \
+  X(runtime, PodSandboxStats)           \
+  X(runtime, ListPodSandboxStats)       \
+  X(runtime, ListMetricDescriptors)     \
+  X(runtime, ListPodSandboxMetrics)     \
+  X(runtime, CheckpointContainer)       \
+  X(images, ListImages)                 \
+  X(images, ImageStatus)                \
+  X(images, PullImage)                  \
+  X(images, RemoveImage)                \
   X(images, ImageFsInfo)
 
 // Those that answer with a stream of messages.

@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -109,6 +111,11 @@ void AddMounts(const std::string& needle, std::vector<std::string>& found) {
   }
 }
 
+bool IsCgroupFs(const std::filesystem::path& path) {
+  struct statfs info {};
+  return statfs(path.c_str(), &info) == 0 && info.f_type != TMPFS_MAGIC;
+}
+
 // The cgroup of that name in every hierarchy that has it.
 std::vector<std::filesystem::path> CgroupDirectories(const std::string& cgroup) {
   std::error_code error;
@@ -117,7 +124,9 @@ std::vector<std::filesystem::path> CgroupDirectories(const std::string& cgroup) 
     if (entry.is_directory() && !entry.is_symlink()) roots.push_back(entry.path());
   }
   for (const auto& root : roots) {
-    if (std::filesystem::exists(root / cgroup, error)) found.push_back(root / cgroup);
+    if (std::filesystem::exists(root / cgroup, error) && IsCgroupFs(root / cgroup)) {
+      found.push_back(root / cgroup);
+    }
   }
   return found;
 }
@@ -187,7 +196,7 @@ Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   std::unique_ptr<Node> node(new Node(StrCat("berth-e2e-", getpid(), "-", number)));
   RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
-  RETURN_IF_ERROR(node->WriteConfig());
+  RETURN_IF_ERROR(node->WriteConfig(options));
   if (options.with_cni) RETURN_IF_ERROR(node->WriteCniConfig());
   RETURN_IF_ERROR(node->StartDaemon(options.failpoint));
   return node;
@@ -209,11 +218,16 @@ Node::~Node() {
   for (const auto& directory : CgroupDirectories(cgroup_)) (void)rmdir(directory.c_str());
 }
 
-Status Node::WriteConfig() {
+Status Node::WriteConfig(const NodeOptions& options) {
   const std::string toml =
       StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n", "default_parent = \"/", cgroup_,
-             "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n");
-  return AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644);
+             "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n",
+             "[runtime_handlers.runc]\ntype = \"oci\"\npath = \"/usr/sbin/runc\"\n",
+             "[runtime_handlers.crun]\ntype = \"oci\"\npath = \"/usr/bin/crun\"\n");
+  RETURN_IF_ERROR(AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644));
+  if (options.config.empty()) return Ok();
+  RETURN_IF_ERROR(MakeDirs(dir_ / "conf.d", 0755));
+  return AtomicWriteFileAt(AT_FDCWD, dir_ / "conf.d/50-test.toml", options.config, 0644);
 }
 
 Status Node::WriteCniConfig() {

@@ -20,6 +20,7 @@ SpawnOptions Program(const std::string& path, std::vector<std::string> args);
 struct NodeOptions {
   bool with_cni = true;        // false: the configuration directory is empty
   std::string failpoint = {};  // BERTH_FAILPOINT of the first daemon
+  std::string config = {};     // TOML that goes to conf.d
 };
 
 // The whole runs in the network and mount namespace of the test process (environment.cc).
@@ -53,7 +54,7 @@ class Node {
 
  private:
   explicit Node(std::string cgroup) : cgroup_(std::move(cgroup)) {}
-  Status WriteConfig();
+  Status WriteConfig(const NodeOptions& options);
 
   testing::TempDir dir_;
   std::string cgroup_;
