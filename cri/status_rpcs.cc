@@ -34,11 +34,14 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
   AddCondition("RuntimeReady", Ok(), "", response->mutable_status());
   AddCondition("NetworkReady", runtime_.cni().Ready(), "NetworkPluginNotReady",
                response->mutable_status());
-  // The default handler, whose name is empty, is the only one.
-  pb::RuntimeHandler* handler = response->add_runtime_handlers();
-  handler->mutable_features()->set_recursive_read_only_mounts(true);
   const bool user_namespaces = runtime_.pods().SupportsUserNamespaces();
-  handler->mutable_features()->set_user_namespaces(user_namespaces);
+  for (const auto& [name, features] : runtime_.handlers().All()) {
+    pb::RuntimeHandler* handler = response->add_runtime_handlers();
+    handler->set_name(name);
+    handler->mutable_features()->set_recursive_read_only_mounts(
+        features.recursive_read_only_mounts);
+    handler->mutable_features()->set_user_namespaces(features.user_namespaces && user_namespaces);
+  }
   response->mutable_features()->set_supplemental_groups_policy(true);
   response->mutable_features()->set_mount_options(true);
   response->mutable_features()->set_user_namespaces_host_network(user_namespaces);

@@ -12,6 +12,7 @@
 #include "runtime/image_user.h"
 #include "runtime/launch_plan.h"
 #include "runtime/lsm.h"
+#include "runtime/oci_bundle.h"
 #include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/user_namespace.h"
@@ -162,6 +163,20 @@ shim::wire::LogPlan LogOf(const Core& core, const Pod& pod, const ContainerConfi
   return log;
 }
 
+// Makes the container an OCI runtime's, if the pod's handler is one.
+Status AddOciRuntime(Core& core, const Pod& pod, const std::string& id, const OciSpec& spec,
+                     int dir, shim::wire::LaunchPlan& plan) {
+  const config::RuntimeHandler* handler = core.handlers->FindOci(pod.runtime_handler);
+  if (handler == nullptr) return Ok();
+  std::string seccomp;
+  if (spec.seccomp) {
+    ASSIGN_OR_RETURN(seccomp,
+                     core.seccomp.OciJson(*spec.seccomp, spec.process.capabilities.bounding));
+  }
+  plan.oci_runtime = {handler->path, handler->arguments, id, core.ContainerDir(id)};
+  return WriteOciBundle(dir, spec, seccomp);
+}
+
 Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, const OciSpec& spec) {
   std::string seccomp;
   if (spec.seccomp) {
@@ -175,6 +190,7 @@ Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, cons
                    MakeLaunchPlan({spec, join, seccomp, LogOf(core, pod, config), config.stdin}));
   RETURN_IF_ERROR(MakeDirs(core.ContainerDir(record.container.id), 0700));
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(record.container.id));
+  RETURN_IF_ERROR(AddOciRuntime(core, pod, record.container.id, spec, dir.get(), plan));
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
 }
 
@@ -246,6 +262,10 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   const ContainerConfig& config = record.container.config;
   RETURN_IF_ERROR(CheckResources(config.resources), "linux.resources");
   RETURN_IF_ERROR(core.cgroups->CheckSupported(config.resources), "linux.resources");
+  if (core.handlers->FindOci(pod.runtime_handler) != nullptr) {
+    RETURN_IF_ERROR(
+        CheckOciContainer(pod.config, config, core.handlers->Features(pod.runtime_handler)));
+  }
   RETURN_IF_ERROR(CheckLogPath(pod, config));
   RETURN_IF_ERROR(CheckHostPaths(config));
   RETURN_IF_ERROR(CheckImagePaths(core, config, images));

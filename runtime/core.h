@@ -13,6 +13,7 @@
 #include "runtime/events.h"
 #include "runtime/index.h"
 #include "runtime/meters.h"
+#include "runtime/runtime_handlers.h"
 #include "runtime/seccomp_profile.h"
 #include "runtime/shim_client.h"
 #include "runtime/shim_monitor.h"
@@ -34,6 +35,7 @@ class Core {
 
   std::unique_ptr<CgroupDriver> cgroups;
   std::unique_ptr<Cni> cni;
+  std::unique_ptr<RuntimeHandlers> handlers;
   std::unique_ptr<Store> store;
   std::unique_ptr<ShimLauncher> shims;
   SeccompProfiles seccomp;

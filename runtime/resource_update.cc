@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include "base/file.h"
+#include "runtime/oci_bundle.h"
 #include "runtime/pod_cgroup.h"
 #include "shim/wire/messages.h"
 
@@ -38,6 +39,7 @@ Status RewritePlan(Core& core, const std::string& id, const LinuxResources& reso
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(id));
   ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(dir.get(), shim::wire::kPlanName, kMaxPlanBytes));
   ASSIGN_OR_RETURN(auto plan, shim::wire::Decode<shim::wire::LaunchPlan>(bytes));
+  if (!plan.oci_runtime.path.empty()) RETURN_IF_ERROR(UpdateOciBundle(dir.get(), resources));
   plan.process.oom_score_adj = static_cast<int32_t>(resources.oom_score_adj);
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
 }

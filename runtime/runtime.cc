@@ -28,6 +28,10 @@ CniOptions CniOptionsOf(const config::Config& config) {
   return options;
 }
 
+HandlerFeatures BuiltinFeatures() {
+  return {.recursive_read_only_mounts = true, .user_namespaces = true};
+}
+
 std::vector<std::string> LayersInUse(Core& core) {
   std::vector<std::string> layers;
   for (const auto& entry : core.index.containers.All()) {
@@ -47,6 +51,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, Eve
   auto core = std::make_unique<Core>(config, loop, snapshotter, images);
   ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
   core->meters = std::make_unique<Meters>(*core->cgroups);
+  core->handlers = std::make_unique<RuntimeHandlers>(config, BuiltinFeatures());
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
   ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(config.runtime.shim_path));
   core->shims = std::make_unique<ShimLauncher>(std::move(shims));
@@ -107,6 +112,9 @@ CgroupDriver& Runtime::cgroups() {
 }
 Cni& Runtime::cni() {
   return *core_->cni;
+}
+const RuntimeHandlers& Runtime::handlers() {
+  return *core_->handlers;
 }
 
 }  // namespace berth::runtime

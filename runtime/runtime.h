@@ -15,6 +15,7 @@
 #include "runtime/exec_manager.h"
 #include "runtime/metrics.h"
 #include "runtime/pod_manager.h"
+#include "runtime/runtime_handlers.h"
 #include "runtime/stats.h"
 #include "snapshotter/snapshotter.h"
 
@@ -39,6 +40,7 @@ class Runtime {
   EventBus& events();
   CgroupDriver& cgroups();
   Cni& cni();
+  const RuntimeHandlers& handlers();
 
  private:
   explicit Runtime(std::unique_ptr<Core> core);

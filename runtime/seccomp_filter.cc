@@ -58,7 +58,8 @@ bool HasThisArch(const std::vector<std::string>& arches) {
   return std::find(arches.begin(), arches.end(), kGoArch) != arches.end();
 }
 
-// All of "includes" and none of "excludes" must hold.
+}  // namespace
+
 bool Applies(const SeccompRule& rule, CapabilitySet capabilities) {
   const SeccompConditions& in = rule.includes;
   const SeccompConditions& out = rule.excludes;
@@ -69,6 +70,8 @@ bool Applies(const SeccompRule& rule, CapabilitySet capabilities) {
   if (HasThisArch(out.arches)) return false;
   return out.min_kernel == 0 || out.min_kernel > RunningKernel();
 }
+
+namespace {
 
 bool IsPermissive(uint32_t action) {
   return action == SCMP_ACT_ALLOW || action == SCMP_ACT_LOG;

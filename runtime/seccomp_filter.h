@@ -8,6 +8,10 @@
 
 namespace berth::runtime {
 
+// Whether the rule holds on this machine for a container with these capabilities: all of "includes"
+// and none of "excludes".
+bool Applies(const SeccompRule& rule, CapabilitySet capabilities);
+
 // The filter for a container with these capabilities in its bounding set. Takes some milliseconds.
 //
 // Beyond what the profile says, a profile that answers with an errno by default answers ENOSYS to

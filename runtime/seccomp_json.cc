@@ -225,4 +225,70 @@ Result<SeccompDocument> ParseSeccompJson(std::string_view text) {
   return document;
 }
 
+namespace {
+
+template <typename Table, typename Value>
+std::string NameOf(const Table& table, Value value) {
+  for (const auto& [name, known] : table) {
+    if (known == value) return std::string(name);
+  }
+  return "";
+}
+
+// Members of "action" and, where it has a number, "errnoRet" (or the default's).
+void SetAction(uint32_t action, const char* key, const char* errno_key, Json& out) {
+  const uint32_t number = action & 0xffffU;
+  if (action == SCMP_ACT_ALLOW) {
+    out[key] = "SCMP_ACT_ALLOW";
+  } else if (action == SCMP_ACT_ERRNO(number)) {
+    out[key] = "SCMP_ACT_ERRNO";
+    out[errno_key] = number;
+  } else if (action == SCMP_ACT_TRACE(number)) {
+    out[key] = "SCMP_ACT_TRACE";
+    out[errno_key] = number;
+  } else if (action == SCMP_ACT_KILL_PROCESS) {
+    out[key] = "SCMP_ACT_KILL_PROCESS";
+  } else if (action == SCMP_ACT_TRAP) {
+    out[key] = "SCMP_ACT_TRAP";
+  } else if (action == SCMP_ACT_LOG) {
+    out[key] = "SCMP_ACT_LOG";
+  } else {
+    out[key] = "SCMP_ACT_KILL";
+  }
+}
+
+Json RuleJson(const SeccompRule& rule) {
+  Json names = Json::array();
+  for (const std::string& name : rule.names) {
+    if (seccomp_syscall_resolve_name(name.c_str()) != __NR_SCMP_ERROR) names.push_back(name);
+  }
+  Json out = {{"names", std::move(names)}};
+  SetAction(rule.action, "action", "errnoRet", out);
+  for (const scmp_arg_cmp& arg : rule.args) {
+    out["args"].push_back({{"index", arg.arg},
+                           {"op", NameOf(kComparisons, arg.op)},
+                           {"value", arg.datum_a},
+                           {"valueTwo", arg.datum_b}});
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string SeccompOciJson(const SeccompDocument& document,
+                           const std::function<bool(const SeccompRule&)>& applies) {
+  Json out = Json::object();
+  SetAction(document.default_action, "defaultAction", "defaultErrnoRet", out);
+  for (uint32_t arch : document.arches) {
+    out["architectures"].push_back(NameOf(kArches, arch));
+  }
+  Json& rules = out["syscalls"] = Json::array();
+  for (const SeccompRule& rule : document.rules) {
+    if (rule.action == document.default_action || !applies(rule)) continue;
+    Json one = RuleJson(rule);
+    if (!one.at("names").empty()) rules.push_back(std::move(one));
+  }
+  return ToText(out);
+}
+
 }  // namespace berth::runtime

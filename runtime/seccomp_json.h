@@ -5,6 +5,7 @@
 #include <seccomp.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,5 +40,10 @@ inline constexpr size_t kMaxSeccompJsonBytes = 1 << 20;
 // InvalidArgument says which member of the text is wrong; Unimplemented for the flags and actions
 // that need more than a filter.
 Result<SeccompDocument> ParseSeccompJson(std::string_view text);
+
+// The same as runtime-spec's "linux.seccomp" text (config-linux.md), which has no conditions: only
+// the rules for which `applies` are in it, and of these the system calls that libseccomp knows.
+std::string SeccompOciJson(const SeccompDocument& document,
+                           const std::function<bool(const SeccompRule&)>& applies);
 
 }  // namespace berth::runtime

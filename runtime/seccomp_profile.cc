@@ -49,6 +49,7 @@ Result<ProfileFile> OpenProfileFile(std::string path) {
 }  // namespace
 
 struct SeccompProfiles::Profile {
+  std::string path;  // for messages
   SeccompDocument document;
   Mutex mutex;
   std::map<CapabilitySet, std::shared_ptr<const SeccompFilter>> filters GUARDED_BY(mutex);
@@ -79,11 +80,8 @@ std::shared_ptr<SeccompProfiles::Profile> SeccompProfiles::Add(
   return profiles_.try_emplace(key, profile).first->second;
 }
 
-Result<std::shared_ptr<const SeccompFilter>> SeccompProfiles::Get(
-    const SecurityProfile& profile, const std::vector<std::string>& capabilities) {
-  if (profile.type == ProfileType::kUnconfined) return std::shared_ptr<const SeccompFilter>();
-  ASSIGN_OR_RETURN(CapabilitySet caps, CapabilitiesFromNames(capabilities));
-
+Result<std::shared_ptr<SeccompProfiles::Profile>> SeccompProfiles::Load(
+    const SecurityProfile& profile) {
   bool is_default = profile.type == ProfileType::kRuntimeDefault;
   ProfileFile file;
   if (is_default) {
@@ -92,19 +90,35 @@ Result<std::shared_ptr<const SeccompFilter>> SeccompProfiles::Get(
     ASSIGN_OR_RETURN(file, OpenProfileFile(profile.localhost_ref));
   }
   std::shared_ptr<Profile> found = Find(file.key);
-  if (found == nullptr) {
-    std::string text(DefaultSeccompJson());
-    if (!is_default) {
-      ASSIGN_OR_RETURN(text, ReadToEnd(file.fd.get(), kMaxSeccompJsonBytes), "seccomp profile ",
-                       file.path);
-    }
-    auto fresh = std::make_shared<Profile>();
-    ASSIGN_OR_RETURN(fresh->document, ParseSeccompJson(text), "seccomp profile ", file.path);
-    found = Add(file.key, fresh);
+  if (found != nullptr) return found;
+  std::string text(DefaultSeccompJson());
+  if (!is_default) {
+    ASSIGN_OR_RETURN(text, ReadToEnd(file.fd.get(), kMaxSeccompJsonBytes), "seccomp profile ",
+                     file.path);
   }
+  auto fresh = std::make_shared<Profile>();
+  fresh->path = file.path;
+  ASSIGN_OR_RETURN(fresh->document, ParseSeccompJson(text), "seccomp profile ", file.path);
+  return Add(file.key, fresh);
+}
+
+Result<std::shared_ptr<const SeccompFilter>> SeccompProfiles::Get(
+    const SecurityProfile& profile, const std::vector<std::string>& capabilities) {
+  if (profile.type == ProfileType::kUnconfined) return std::shared_ptr<const SeccompFilter>();
+  ASSIGN_OR_RETURN(CapabilitySet caps, CapabilitiesFromNames(capabilities));
+  ASSIGN_OR_RETURN(auto found, Load(profile));
   Result<std::shared_ptr<const SeccompFilter>> filter = found->FilterFor(caps);
-  if (!filter.ok()) return std::move(filter).error().Wrap(StrCat("seccomp profile ", file.path));
+  if (!filter.ok()) return std::move(filter).error().Wrap(StrCat("seccomp profile ", found->path));
   return filter;
+}
+
+Result<std::string> SeccompProfiles::OciJson(const SecurityProfile& profile,
+                                             const std::vector<std::string>& capabilities) {
+  if (profile.type == ProfileType::kUnconfined) return std::string();
+  ASSIGN_OR_RETURN(CapabilitySet caps, CapabilitiesFromNames(capabilities));
+  ASSIGN_OR_RETURN(auto found, Load(profile));
+  return SeccompOciJson(found->document,
+                        [caps](const SeccompRule& rule) { return Applies(rule, caps); });
 }
 
 }  // namespace berth::runtime

@@ -24,9 +24,13 @@ class SeccompProfiles {
   // what is wrong in it; NotFound for a localhost_ref that does not exist.
   Result<std::shared_ptr<const SeccompFilter>> Get(const SecurityProfile& profile,
                                                    const std::vector<std::string>& capabilities);
+  // The same as the text that an OCI runtime takes; empty for Unconfined.
+  Result<std::string> OciJson(const SecurityProfile& profile,
+                              const std::vector<std::string>& capabilities);
 
  private:
   struct Profile;  // parsed, with its filters by the capabilities that it refers to
+  Result<std::shared_ptr<Profile>> Load(const SecurityProfile& profile) EXCLUDES(mutex_);
   std::shared_ptr<Profile> Find(const std::string& key) EXCLUDES(mutex_);
   std::shared_ptr<Profile> Add(const std::string& key, const std::shared_ptr<Profile>& profile)
       EXCLUDES(mutex_);

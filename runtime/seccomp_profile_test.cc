@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/time.h"
 #include "runtime/capabilities.h"
 
@@ -292,6 +293,32 @@ TEST_F(LocalhostTest, WrongProfilesSayWhatIsWrong) {
   EXPECT_EQ(
       Load(R"({"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG"]})").code(),
       Code::kUnimplemented);
+}
+
+TEST_F(LocalhostTest, AnOciRuntimeGetsTheRulesThatHoldHere) {
+  ASSERT_TRUE(Load(R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,
+      "architectures":["SCMP_ARCH_X86_64"],"syscalls":[
+      {"names":["read","frobnicate"],"action":"SCMP_ACT_ALLOW"},
+      {"names":["chown"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_CHOWN"]}},
+      {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}},
+      {"names":["clone"],"action":"SCMP_ACT_ERRNO","errnoRet":1,
+       "args":[{"index":0,"op":"SCMP_CMP_MASKED_EQ","value":6,"valueTwo":2}]}]})")
+                  .ok());
+  auto text = profiles_.OciJson({ProfileType::kLocalhost, file_}, {"CAP_CHOWN"});
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  auto json = ParseJson(*text);
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ((*json)["defaultAction"], "SCMP_ACT_ERRNO");
+  EXPECT_EQ((*json)["defaultErrnoRet"], 38);
+  const Json expected = {
+      {{"names", {"read"}}, {"action", "SCMP_ACT_ALLOW"}},
+      {{"names", {"chown"}}, {"action", "SCMP_ACT_ALLOW"}},
+      {{"names", {"clone"}},
+       {"action", "SCMP_ACT_ERRNO"},
+       {"errnoRet", 1},
+       {"args", {{{"index", 0}, {"op", "SCMP_CMP_MASKED_EQ"}, {"value", 6}, {"valueTwo", 2}}}}}};
+  EXPECT_EQ((*json)["syscalls"], expected) << *text;
+  EXPECT_EQ(*profiles_.OciJson({ProfileType::kUnconfined, ""}, {}), "");
 }
 
 TEST_F(LocalhostTest, OnlyRegularFilesByAbsolutePathAreRead) {

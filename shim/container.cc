@@ -39,8 +39,11 @@ Status Container::Launch(std::vector<UniqueFd> mounts) {
     ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
     ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
     ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
-    ASSIGN_OR_RETURN(auto process,
-                     LaunchInit({plan, rootfs.get(), mounts, state_dir_, stdio.child}));
+    if (!plan.oci_runtime.path.empty()) oci_runtime_.emplace(plan.oci_runtime, state_dir_);
+    auto launched = oci_runtime_
+                        ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
+                        : LaunchInit({plan, rootfs.get(), mounts, state_dir_, stdio.child});
+    ASSIGN_OR_RETURN(auto process, std::move(launched));
     state_.pid = process.pid;
     state_.started_at_ns = WallNs();
     auto start_time = ProcessStartTime(process.pid);
@@ -137,6 +140,7 @@ Status Container::ReopenLog() {
 Status Container::Signal(int number) {
   if (phase_ != Phase::kRunning)
     return Error(Code::kFailedPrecondition, "container is not running");
+  if (oci_runtime_) return oci_runtime_->Kill(number);
   // Our child and not yet reaped, so the pid is its own.
   if (kill(state_.pid, number) != 0) return ErrnoError(StrCat("send signal ", number));
   return Ok();

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "shim/attach.h"
 #include "shim/cri_log.h"
+#include "shim/oci_runtime.h"
 #include "shim/wire/messages.h"
 
 namespace berth::shim {
@@ -58,6 +59,9 @@ class Container {
   Status ReopenLog();
   Status Signal(int number);
 
+  // Null unless an OCI runtime keeps the container.
+  OciRuntime* oci_runtime() { return oci_runtime_ ? &*oci_runtime_ : nullptr; }
+
  private:
   struct Output {
     UniqueFd fd;
@@ -69,6 +73,7 @@ class Container {
   Phase phase_ = Phase::kNew;
   wire::State state_;
   UniqueFd init_pidfd_;
+  std::optional<OciRuntime> oci_runtime_;
   UniqueFd stdin_;  // the write end, kept so that a reading container does not see an end of file
   Output streams_[2] = {{UniqueFd(), CriLog::Stream("stdout")},
                         {UniqueFd(), CriLog::Stream("stderr")}};

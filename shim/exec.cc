@@ -56,8 +56,8 @@ void KillCgroup(const std::string& directory) {
   }
 }
 
-Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd,
-                              int number) {
+Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number,
+                              OciRuntime* runtime) {
   ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir, wire::kPlanName, kMaxPlanBytes));
   ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
   wire::ProcessPlan& process = plan.process;
@@ -68,8 +68,9 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
   ExecProcess exec;
   ASSIGN_OR_RETURN(exec.cgroup, MakeExecCgroup(plan.cgroup.exec_parent, number));
   ASSIGN_OR_RETURN(auto stdio, MakeStdio(request.terminal, request.in));
-  auto launched =
-      LaunchExec({process, plan.cgroup, plan.user_namespace, exec.cgroup, init_pidfd, stdio.child});
+  auto launched = runtime != nullptr ? runtime->Exec(process, exec.cgroup, stdio.child, number)
+                                     : LaunchExec({process, plan.cgroup, plan.user_namespace,
+                                                   exec.cgroup, init_pidfd, stdio.child});
   if (!launched.ok()) {
     ForgetExec(exec);
     return std::move(launched).error();

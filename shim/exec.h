@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "shim/oci_runtime.h"
 #include "shim/stdio.h"
 #include "shim/wire/messages.h"
 
@@ -23,7 +24,9 @@ struct ExecProcess {
 
 // Starts it with the container's plan, read again from the state directory: the shim keeps no copy
 // (environments are large, idle shims are many). `number` names its cgroup.
-Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number);
+// `runtime`: the one that keeps the container; null if it is the shim itself.
+Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number,
+                              OciRuntime* runtime);
 
 // SIGKILL for the process and everything it has started.
 void KillExec(const ExecProcess& exec);

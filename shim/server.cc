@@ -164,7 +164,8 @@ void Server::Exec(Connection& connection, std::string_view body) {
     return Answer(connection, Error(Code::kFailedPrecondition, "container is not running"));
   }
   const int number = next_exec_++;
-  auto exec = StartExec(*request, state_dir_.get(), container_.init_pidfd(), number);
+  auto exec = StartExec(*request, state_dir_.get(), container_.init_pidfd(), number,
+                        container_.oci_runtime());
   if (!exec.ok()) return Answer(connection, std::move(exec).error());
   wire::State state;
   state.pid = exec->pid;
@@ -213,6 +214,9 @@ void Server::Answer(Connection& connection, const Status& status) {
 }
 
 void Server::PublishExit() {
+  // Before anyone learns of the exit and removes what the runtime still has of the container; the
+  // record of it is on the disk by now.
+  if (container_.oci_runtime() != nullptr) container_.oci_runtime()->Delete();
   container_.attachments().EndAll();
   for (const Connection& connection : connections_) {
     if (connection.watching)

@@ -84,10 +84,12 @@ rt::ContainerConfig E2eTest::ShellConfig(const std::string& script, const std::s
   return config;
 }
 
-Result<std::string> E2eTest::RunPod(const rt::PodSandboxConfig& config) {
+Result<std::string> E2eTest::RunPod(const rt::PodSandboxConfig& config,
+                                    const std::string& handler) {
   RETURN_IF_ERROR(MakeDirs(config.log_directory(), 0755));
   rt::RunPodSandboxRequest request;
   *request.mutable_config() = config;
+  request.set_runtime_handler(handler);
   ASSIGN_OR_RETURN(const auto response, cri().Call(request));
   pods_[response.pod_sandbox_id()] = config;
   return response.pod_sandbox_id();

@@ -65,7 +65,7 @@ class E2eTest : public ::testing::Test {
   // Runs `sh -c script` from the test image.
   rt::ContainerConfig ShellConfig(const std::string& script, const std::string& name = "main");
 
-  Result<std::string> RunPod(const rt::PodSandboxConfig& config);
+  Result<std::string> RunPod(const rt::PodSandboxConfig& config, const std::string& handler = "");
   Result<std::string> RunPod() { return RunPod(PodConfig()); }
   Result<std::string> Create(const std::string& pod, const rt::ContainerConfig& config);
   Result<rt::StartContainerResponse> StartIt(const std::string& container);

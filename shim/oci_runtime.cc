@@ -1,0 +1,257 @@
+#include "shim/oci_runtime.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/file.h"
+#include "base/process.h"
+
+namespace berth::shim {
+
+namespace {
+
+constexpr char kLogName[] = "runtime.log";
+constexpr char kInitPidName[] = "init.pid";
+constexpr char kConsoleName[] = "console.sock";
+constexpr char kRootName[] = "rootfs";
+constexpr size_t kMaxLogBytes = 256 << 10;
+constexpr size_t kMaxProcessBytes = 4 << 20;
+constexpr int64_t kCreateTimeoutMs = 100'000;
+constexpr int64_t kCommandTimeoutMs = 20'000;
+
+void AppendJson(std::string_view text, std::string& out) {
+  constexpr char kHex[] = "0123456789abcdef";
+  out += '"';
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20) {
+      out += "\\u00";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  out += '"';
+}
+
+void AppendJson(const std::vector<std::string>& texts, std::string& out) {
+  out += '[';
+  for (const std::string& text : texts) {
+    if (out.back() != '[') out += ',';
+    AppendJson(text, out);
+  }
+  out += ']';
+}
+
+// The value of "msg" in a line of a JSON log; the line itself if it is none.
+std::string MessageOf(std::string_view line) {
+  size_t at = line.find("\"msg\"");
+  if (at != std::string_view::npos) at = line.find('"', at + 5);
+  if (at == std::string_view::npos) return std::string(line);
+  std::string message;
+  for (++at; at < line.size() && line[at] != '"'; ++at) {
+    if (line[at] == '\\' && at + 1 < line.size()) {
+      ++at;
+      message += line[at] == 'n' ? ' ' : line[at];
+    } else {
+      message += line[at];
+    }
+  }
+  return message;
+}
+
+// So that the caller can tell what a shell tells by 126 and 127.
+Code CodeOf(std::string_view message) {
+  auto has = [&](std::string_view text) { return message.find(text) != std::string_view::npos; };
+  if (has("executable file not found") || has("no such file or directory") ||
+      has("No such file or directory")) {
+    return Code::kNotFound;
+  }
+  if (has("permission denied") || has("Permission denied") || has("exec format error")) {
+    return Code::kPermissionDenied;
+  }
+  return Code::kInternal;
+}
+
+// Where the runtime sends the master of a terminal that it has made (runtime-spec's console
+// socket). The name is short whatever the state directory's is: an address has 107 bytes.
+class ConsoleSocket {
+ public:
+  static Result<ConsoleSocket> Listen(int state_dir) {
+    ConsoleSocket console;
+    unlinkat(state_dir, kConsoleName, 0);
+    console.path_ = StrCat("/proc/", getpid(), "/fd/", state_dir, "/", kConsoleName);
+    console.listener_.Reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (!console.listener_.ok() || console.path_.size() >= sizeof address.sun_path) {
+      return ErrnoError("console socket");
+    }
+    memcpy(address.sun_path, console.path_.c_str(), console.path_.size() + 1);
+    if (bind(console.listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        listen(console.listener_.get(), 1) != 0) {
+      return ErrnoError("console socket");
+    }
+    return console;
+  }
+  const std::string& path() const { return path_; }
+
+  // The runtime has ended, so what it sent is there.
+  Result<UniqueFd> Receive() const {
+    UniqueFd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!peer.ok()) return ErrnoError("console socket: the runtime has sent no terminal");
+    char name[256];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    iovec bytes{name, sizeof name};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    if (recvmsg(peer.get(), &message, MSG_CMSG_CLOEXEC) < 0) return ErrnoError("console socket");
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr || header->cmsg_type != SCM_RIGHTS) {
+      return Error(Code::kInternal, "console socket: a message without a terminal");
+    }
+    int fd = -1;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return UniqueFd(fd);
+  }
+
+ private:
+  UniqueFd listener_;
+  std::string path_;
+};
+
+}  // namespace
+
+// Only this shim and the runtime see the mount: it goes with them, and none is left on the host.
+Status OciRuntime::AttachRoot(int rootfs) const {
+  if (unshare(CLONE_NEWNS) != 0) return ErrnoError("unshare mount namespace");
+  if (mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) {
+    return ErrnoError("make mounts slaves");
+  }
+  RETURN_IF_ERROR(MakeDirAt(state_dir_, kRootName, 0755));
+  // By its path, since the descriptor's directory is still in the former namespace.
+  const std::string target = StrCat(plan_.directory, "/", kRootName);
+  if (move_mount(rootfs, "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    return ErrnoError(StrCat("attach root file system on ", target));
+  }
+  return Ok();
+}
+
+std::string OciRuntime::LastError() const {
+  auto log = ReadFileAt(state_dir_, kLogName, kMaxLogBytes);
+  std::string last;
+  if (log.ok()) {
+    for (std::string_view line : Split(*log, '\n')) {
+      // The last one is the outermost and has all others in it.
+      if (!Trim(line).empty()) last = MessageOf(line);
+    }
+  }
+  return last;
+}
+
+Status OciRuntime::Run(const std::vector<std::string>& command, const std::vector<int>& child_fds,
+                       int64_t timeout_ms) const {
+  unlinkat(state_dir_, kLogName, 0);
+  SpawnOptions options;
+  options.path = plan_.path;
+  options.args = {plan_.path};
+  options.args.insert(options.args.end(), plan_.arguments.begin(), plan_.arguments.end());
+  const std::vector<std::string> common = {"--root",       plan_.directory + "/oci",
+                                           "--log",        StrCat(plan_.directory, "/", kLogName),
+                                           "--log-format", "json"};
+  options.args.insert(options.args.end(), common.begin(), common.end());
+  options.args.insert(options.args.end(), command.begin(), command.end());
+  options.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  options.child_fds = child_fds;
+  ASSIGN_OR_RETURN(auto child, Spawn(options));
+  ASSIGN_OR_RETURN(int code, child.Wait(Context::WithTimeoutMs(timeout_ms)), plan_.path, " ",
+                   command[0]);
+  if (code == 0) return Ok();
+  const std::string why = LastError();
+  return Error(CodeOf(why), StrCat(plan_.path, " ", command[0], ": ",
+                                   why.empty() ? StrCat("exit ", code) : Printable(why, 1024)));
+}
+
+Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,
+                                        const std::string& pid_file, const ChildStdio& stdio,
+                                        bool terminal, int64_t timeout_ms) const {
+  std::vector<int> child_fds = {-1, -1, -1};
+  ConsoleSocket console;
+  if (terminal) {
+    ASSIGN_OR_RETURN(console, ConsoleSocket::Listen(state_dir_));
+    command.insert(command.end(), {"--console-socket", console.path()});
+  } else {
+    child_fds = {stdio.in.get(), stdio.out.get(), stdio.err.get()};
+  }
+  unlinkat(state_dir_, pid_file.c_str(), 0);
+  command.insert(command.end(), {"--pid-file", StrCat(plan_.directory, "/", pid_file), plan_.id});
+  RETURN_IF_ERROR(Run(command, child_fds, timeout_ms));
+  Process process;
+  if (terminal) {
+    ASSIGN_OR_RETURN(process.terminal, console.Receive());
+    unlinkat(state_dir_, kConsoleName, 0);
+  }
+  ASSIGN_OR_RETURN(std::string text, ReadFileAt(state_dir_, pid_file, 32));
+  auto pid = ParseNumber<pid_t>(Trim(text));
+  if (!pid || *pid <= 1) {
+    return Error(Code::kInternal, StrCat(plan_.path, " ", command[0], ": wrote no pid"));
+  }
+  process.pid = *pid;
+  return process;
+}
+
+Result<Process> OciRuntime::Launch(int rootfs, const ChildStdio& stdio, bool terminal) {
+  RETURN_IF_ERROR(AttachRoot(rootfs));
+  auto process = RunDetached({"create", "--bundle", plan_.directory}, kInitPidName, stdio, terminal,
+                             kCreateTimeoutMs);
+  Status started = process.ok() ? Run({"start", plan_.id}, {-1, -1, -1}, kCommandTimeoutMs)
+                                : Status(process.error());
+  if (started.ok()) return process;
+  Delete();
+  return std::move(started).error();
+}
+
+Result<Process> OciRuntime::Exec(const wire::ProcessPlan& process, const std::string& exec_cgroup,
+                                 const ChildStdio& stdio, int number) {
+  ASSIGN_OR_RETURN(std::string common,
+                   ReadFileAt(state_dir_, wire::kOciProcessName, kMaxProcessBytes));
+  std::string json = StrCat("{\"terminal\":", process.terminal, ",\"args\":");
+  AppendJson(process.args, json);
+  json += ",\"env\":";
+  AppendJson(process.env, json);
+  json += StrCat(",", std::string_view(common).substr(1));
+
+  const std::string file = StrCat("exec-", number, ".json");
+  const std::string pid_file = StrCat("exec-", number, ".pid");
+  RETURN_IF_ERROR(AtomicWriteFileAt(state_dir_, file, json, 0600));
+  auto started = RunDetached({"exec", "--detach", "--process", StrCat(plan_.directory, "/", file)},
+                             pid_file, stdio, process.terminal, kCommandTimeoutMs);
+  unlinkat(state_dir_, file.c_str(), 0);
+  unlinkat(state_dir_, pid_file.c_str(), 0);
+  if (started.ok() && !exec_cgroup.empty()) {
+    // What it has started by now stays in the container's own cgroup, and ends with that.
+    (void)WriteFile(exec_cgroup + "/cgroup.procs", StrCat(started->pid));
+  }
+  return started;
+}
+
+Status OciRuntime::Kill(int signal) {
+  return Run({"kill", plan_.id, StrCat(signal)}, {-1, -1, -1}, kCommandTimeoutMs);
+}
+
+void OciRuntime::Delete() {
+  (void)Run({"delete", "--force", plan_.id}, {-1, -1, -1}, kCommandTimeoutMs);
+}
+
+}  // namespace berth::shim

@@ -1,0 +1,55 @@
+// A container that an OCI runtime (runc, crun) keeps, driven by its command line. The shim stays
+// what it is without one: as subreaper it becomes the parent of the container's processes once the
+// runtime's own process has ended; it owns their output, the log and the exit record.
+//
+//   shim                          runtime
+//   attaches the root file system in a mount namespace of its own
+//   create ---------------------> makes the container, init waits          (init.pid)
+//   start ----------------------> init executes the program
+//   exec --detach --------------> another process                          (exec-N.pid)
+//   kill ID SIGNAL -------------> ...
+//   delete --force -------------> after the exit is recorded, before it is told
+//
+// What a command says went wrong is read from the log that it is told to write.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "shim/launch.h"
+#include "shim/stdio.h"
+#include "shim/wire/messages.h"
+
+namespace berth::shim {
+
+class OciRuntime {
+ public:
+  // `state_dir` is borrowed and outlives this.
+  OciRuntime(wire::OciRuntimePlan plan, int state_dir)
+      : plan_(std::move(plan)), state_dir_(state_dir) {}
+
+  // Create and start. On failure the runtime has forgotten the container again.
+  Result<Process> Launch(int rootfs, const ChildStdio& stdio, bool terminal);
+  // `process`: what differs from the container's own. Once it runs it is moved into `exec_cgroup`.
+  Result<Process> Exec(const wire::ProcessPlan& process, const std::string& exec_cgroup,
+                       const ChildStdio& stdio, int number);
+  Status Kill(int signal);
+  void Delete();
+
+ private:
+  Status AttachRoot(int rootfs) const;
+  Status Run(const std::vector<std::string>& command, const std::vector<int>& child_fds,
+             int64_t timeout_ms) const;
+  Result<Process> RunDetached(std::vector<std::string> command, const std::string& pid_file,
+                              const ChildStdio& stdio, bool terminal, int64_t timeout_ms) const;
+  std::string LastError() const;
+
+  wire::OciRuntimePlan plan_;
+  int state_dir_;
+};
+
+}  // namespace berth::shim

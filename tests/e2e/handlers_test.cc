@@ -1,0 +1,249 @@
+// Runtime handlers: the built-in one, and OCI runtimes that the shim drives. What a container of
+// either can see and how it ends must not depend on who has started it.
+#include <signal.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "base/time.h"
+#include "tests/e2e/e2e_test.h"
+
+namespace berth::e2e {
+namespace {
+
+class Handlers : public E2eTest {
+ protected:
+  Result<rt::RunPodSandboxResponse> RunWith(const std::string& handler) {
+    rt::RunPodSandboxRequest request;
+    *request.mutable_config() = PodConfig();
+    request.set_runtime_handler(handler);
+    return cri().Call(request);
+  }
+};
+
+TEST_F(Handlers, StatusListsThemInAStableOrder) {
+  for (int i = 0; i < 3; ++i) {
+    auto status = cri().Call(rt::StatusRequest());
+    ASSERT_OK(status);
+    ASSERT_EQ(status->runtime_handlers_size(), 3);
+    EXPECT_EQ(status->runtime_handlers(0).name(), "");
+    EXPECT_TRUE(status->runtime_handlers(0).features().recursive_read_only_mounts());
+    EXPECT_EQ(status->runtime_handlers(1).name(), "crun");
+    EXPECT_EQ(status->runtime_handlers(2).name(), "runc");
+    EXPECT_TRUE(status->runtime_handlers(2).features().recursive_read_only_mounts());
+    EXPECT_FALSE(status->runtime_handlers(2).features().user_namespaces());
+  }
+}
+
+TEST_F(Handlers, AnUnknownOneIsRefusedWithThoseThatThereAre) {
+  auto refused = RunWith("kata");
+  EXPECT_FAILS(refused, Code::kInvalidArgument, "runtime_handler: \"kata\" is not configured");
+  EXPECT_FAILS(refused, Code::kInvalidArgument, "\"\", \"crun\", \"runc\"");
+  EXPECT_EQ(node().Remains(), std::vector<std::string>());
+}
+
+class OciHandlers : public E2eTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  Result<std::string> RunTheirPod() { return RunPod(PodConfig(), GetParam()); }
+  Result<Ending> RunToTheEnd(const rt::ContainerConfig& config) {
+    ASSIGN_OR_RETURN(const std::string pod, RunTheirPod());
+    ASSIGN_OR_RETURN(const std::string container, RunContainer(pod, config));
+    Ending ending;
+    ASSIGN_OR_RETURN(ending.status, AwaitExit(container));
+    ending.log = Log(container);
+    return ending;
+  }
+};
+
+TEST_P(OciHandlers, OutputAndExitCode) {
+  auto ending = RunToTheEnd(ShellConfig("echo out; echo err >&2; exit 7"));
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->status.exit_code(), 7);
+  EXPECT_EQ(ending->status.reason(), "Error");
+  EXPECT_NE(ending->log.find(" stdout F out\n"), std::string::npos) << ending->log;
+  EXPECT_NE(ending->log.find(" stderr F err\n"), std::string::npos) << ending->log;
+}
+
+TEST_P(OciHandlers, PodStatusNamesTheHandler) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  EXPECT_EQ(PodStatus(*pod)->runtime_handler(), GetParam());
+}
+
+// The same probes in a container of the built-in handler and of this one. crun makes no /dev/core.
+TEST_P(OciHandlers, AContainerLooksAsItDoesWithTheBuiltInOne) {
+  rt::ContainerConfig config = ShellConfig(
+      "exec 2>&1; id; hostname; pwd; env | grep -v ^HOSTNAME | sort; "
+      "grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups)' /proc/self/status; "
+      "ls /dev | grep -v ^core; cat /proc/self/oom_score_adj; ulimit -n; umask; "
+      "cat /proc/1/cmdline | tr '\\0' ' '; head -c 1 /proc/kcore | wc -c; "
+      "touch /proc/sys/kernel/x 2>&1; cat /etc/hostname");
+  config.set_working_dir("/tmp");
+  auto* env = config.add_envs();
+  env->set_key("GREETING");
+  env->set_value("hello \"you\"");
+  auto* security = config.mutable_linux()->mutable_security_context();
+  security->mutable_run_as_user()->set_value(1000);
+  security->add_supplemental_groups(3000);
+  security->set_no_new_privs(true);
+  security->mutable_seccomp()->set_profile_type(rt::SecurityProfile::RuntimeDefault);
+  config.mutable_linux()->mutable_resources()->set_oom_score_adj(321);
+  auto builtin = RunToEnd(config);
+  ASSERT_OK(builtin);
+  EXPECT_NE(builtin->Text().find("hello"), std::string::npos) << builtin->Text();
+  auto theirs = RunToTheEnd(config);
+  ASSERT_OK(theirs);
+  EXPECT_EQ(theirs->Text(), builtin->Text());
+}
+
+TEST_P(OciHandlers, TheDefaultSeccompProfileHolds) {
+  rt::ContainerConfig config = ShellConfig("unshare -U true; echo code $?");
+  auto ending = RunToTheEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->Text().find("code 0"), std::string::npos) << ending->Text();
+}
+
+TEST_P(OciHandlers, ThePodsNetworkAndIpcAreShared) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  auto one = RunContainer(*pod, ShellConfig("sleep 1000", "one"));
+  ASSERT_OK(one);
+  auto two = RunContainer(*pod, ShellConfig("sleep 1000", "two"));
+  ASSERT_OK(two);
+  const std::string namespaces = "for n in net ipc uts; do readlink /proc/self/ns/$n; done";
+  EXPECT_EQ(ShellIn(*one, namespaces), ShellIn(*two, namespaces));
+  EXPECT_NE(ShellIn(*one, "ip addr").find(PodStatus(*pod)->network().ip()), std::string::npos);
+}
+
+TEST_P(OciHandlers, ExecGivesOutputCodesAndTheContainersEnvironment) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("sleep 1000");
+  config.add_envs()->set_key("NAME");
+  config.mutable_envs(0)->set_value("a b");
+  auto container = RunContainer(*pod, config);
+  ASSERT_OK(container);
+  auto answer = Exec(*container, {"sh", "-c", "echo \"$NAME\"; echo no >&2; exit 3"});
+  ASSERT_OK(answer);
+  EXPECT_EQ(answer->stdout(), "a b\n");
+  EXPECT_EQ(answer->stderr(), "no\n");
+  EXPECT_EQ(answer->exit_code(), 3);
+  auto timeout = Exec(*container, {"sleep", "900"}, 1);
+  EXPECT_FAILS(timeout, Code::kDeadlineExceeded, "");
+  for (int i = 0; i < 50; ++i) {
+    if (ShellIn(*container, "pgrep -f 'sleep 900' | wc -l") == "0\n") return;
+  }
+  FAIL() << ShellIn(*container, "ps");
+}
+
+TEST_P(OciHandlers, StopSendsTheSignalAndThenKills) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig polite =
+      ShellConfig("trap 'exit 42' USR1; echo up; while :; do sleep 0.05; done");
+  polite.set_stop_signal(rt::SIGNAL_SIGUSR1);
+  auto container = RunContainer(*pod, polite);
+  ASSERT_OK(container);
+  ASSERT_TRUE(AwaitLog(*container, "up"));
+  ASSERT_OK(Stop(*container, 20));
+  EXPECT_EQ(Status(*container)->exit_code(), 42);
+
+  auto stubborn = RunContainer(
+      *pod, ShellConfig("trap '' TERM; echo up; while :; do sleep 0.05; done", "stubborn"));
+  ASSERT_OK(stubborn);
+  ASSERT_TRUE(AwaitLog(*stubborn, "up"));
+  ASSERT_OK(Stop(*stubborn, 1));
+  EXPECT_EQ(Status(*stubborn)->exit_code(), 137);
+}
+
+TEST_P(OciHandlers, LimitsHoldAndCanBeChanged) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("sleep 2; x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+  config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(512 << 20);
+  auto container = Create(*pod, config);
+  ASSERT_OK(container);
+  rt::UpdateContainerResourcesRequest update;
+  update.set_container_id(*container);
+  update.mutable_linux()->set_memory_limit_in_bytes(256 << 20);
+  ASSERT_OK(cri().Call(update));
+  ASSERT_OK(StartIt(*container));
+  update.mutable_linux()->set_memory_limit_in_bytes(16 << 20);
+  ASSERT_OK(cri().Call(update));
+  auto status = AwaitExit(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->exit_code(), 137);
+  EXPECT_EQ(status->reason(), "OOMKilled");
+  EXPECT_EQ(status->resources().linux().memory_limit_in_bytes(), 16 << 20);
+}
+
+TEST_P(OciHandlers, ATerminalIsOne) {
+  rt::ContainerConfig config = ShellConfig("tty; echo done");
+  config.set_tty(true);
+  auto ending = RunToTheEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_NE(ending->Text().find("/dev/"), std::string::npos) << ending->log;
+  EXPECT_NE(ending->Text().find("done"), std::string::npos) << ending->log;
+}
+
+TEST_P(OciHandlers, AFailedStartSaysWhyAndLeavesNothing) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("true");
+  config.clear_command();
+  config.add_command("/no/such/program");
+  auto container = Create(*pod, config);
+  ASSERT_OK(container);
+  EXPECT_FAILS(StartIt(*container), Code::kNotFound, "/no/such/program");
+  auto status = Status(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->reason(), "StartError");
+  EXPECT_EQ(status->exit_code(), 128);
+  ASSERT_OK(node().RemoveAllPods());
+  EXPECT_EQ(node().Remains(), std::vector<std::string>());
+}
+
+TEST_P(OciHandlers, WhatTheyCannotDoIsRefused) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig bytes = ShellConfig("true");
+  bytes.add_envs()->set_key("BYTES");
+  bytes.mutable_envs(0)->set_value("\xff\xfe");
+  EXPECT_FAILS(Create(*pod, bytes), Code::kInvalidArgument, "envs: BYTES");
+  rt::ContainerConfig mount = ShellConfig("true");
+  auto* one = mount.add_mounts();
+  one->set_host_path("/tmp");
+  one->set_container_path("/mnt");
+  one->set_propagation(rt::PROPAGATION_BIDIRECTIONAL);
+  mount.mutable_linux()->mutable_security_context()->set_privileged(false);
+  EXPECT_FAILS(Create(*pod, mount), Code::kInvalidArgument, "mounts[0].propagation");
+}
+
+TEST_P(OciHandlers, ADaemonsRestartChangesNothing) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  auto running = RunContainer(*pod, ShellConfig("echo up; sleep 1000", "running"));
+  ASSERT_OK(running);
+  auto ending = RunContainer(*pod, ShellConfig("sleep 1; exit 9", "ending"));
+  ASSERT_OK(ending);
+  auto created = Create(*pod, ShellConfig("exit 5", "created"));
+  ASSERT_OK(created);
+  ASSERT_OK(node().StopDaemon(SIGKILL));
+  struct timespec pause = {1, 500'000'000};
+  nanosleep(&pause, nullptr);
+  ASSERT_OK(node().StartDaemon());
+  EXPECT_EQ(Status(*running)->state(), rt::CONTAINER_RUNNING);
+  EXPECT_EQ(ShellIn(*running, "echo yes"), "yes\n");
+  EXPECT_EQ(AwaitExit(*ending)->exit_code(), 9);
+  ASSERT_OK(StartIt(*created));
+  EXPECT_EQ(AwaitExit(*created)->exit_code(), 5);
+  ASSERT_OK(Stop(*running));
+  ASSERT_OK(node().RemoveAllPods());
+  EXPECT_EQ(node().Remains(), std::vector<std::string>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Debian, OciHandlers, ::testing::Values("runc", "crun"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+}  // namespace
+}  // namespace berth::e2e
