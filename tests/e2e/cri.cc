@@ -1,5 +1,6 @@
 #include "tests/e2e/cri.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -12,6 +13,7 @@ namespace berth::e2e {
 struct Cri::Stubs {
   std::unique_ptr<rt::RuntimeService::Stub> runtime;
   std::unique_ptr<rt::ImageService::Stub> images;
+  std::unique_ptr<grpc::GenericStub> raw;
 };
 
 Cri::Cri(const std::string& socket_path) : stubs_(std::make_unique<Stubs>()) {
@@ -23,6 +25,7 @@ Cri::Cri(const std::string& socket_path) : stubs_(std::make_unique<Stubs>()) {
                                            grpc::InsecureChannelCredentials(), arguments);
   stubs_->runtime = rt::RuntimeService::NewStub(channel);
   stubs_->images = rt::ImageService::NewStub(channel);
+  stubs_->raw = std::make_unique<grpc::GenericStub>(channel);
 }
 
 Cri::~Cri() = default;
@@ -54,6 +57,36 @@ BERTH_E2E_RPCS(BERTH_E2E_DEFINE)
   }
 BERTH_E2E_STREAMS(BERTH_E2E_DEFINE)
 #undef BERTH_E2E_DEFINE
+
+Status Cri::CallRaw(const std::string& method, const std::string& request) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+  grpc::CompletionQueue queue;
+  auto wait = [&queue] {
+    void* tag = nullptr;
+    bool done = false;
+    return queue.Next(&tag, &done) && done;
+  };
+  auto call = stubs_->raw->PrepareCall(&context, "/" + method, &queue);
+  call->StartCall(nullptr);
+  bool alive = wait();
+  const grpc::Slice slice(request);
+  if (alive) {
+    call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+    wait();
+    grpc::ByteBuffer answer;
+    call->Read(&answer, nullptr);
+    alive = wait();
+  }
+  if (alive) context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  wait();
+  queue.Shutdown();
+  wait();
+  if (alive || status.ok()) return Ok();
+  return Error(static_cast<Code>(status.error_code()), status.error_message());
+}
 
 struct EventStream::Call {
   grpc::ClientContext context;

@@ -89,6 +89,10 @@ class Cri {
   BERTH_E2E_STREAMS(BERTH_E2E_DECLARE)
 #undef BERTH_E2E_DECLARE
 
+  // Sends these bytes as the request of "runtime.v1.RuntimeService/Version" or its like. Ok as soon
+  // as there is an answer: streams are not read to their end.
+  Status CallRaw(const std::string& method, const std::string& request);
+
   // Returns once the daemon has taken the subscription.
   std::unique_ptr<EventStream> Events();
 

@@ -1,4 +1,6 @@
 // PullImage, ListImages, ImageStatus, RemoveImage, ImageFsInfo against a real registry.
+#include <thread>
+
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
@@ -116,6 +118,63 @@ TEST_F(Images, RemoveForgetsAllNamesAndIsIdempotent) {
   EXPECT_FALSE(status->has_image());
   // It can come back.
   ASSERT_OK(Pull(name + ":v1"));
+}
+
+TEST_F(Images, SimultaneousRemovalsAndPullsLeaveWholeImagesOrNone) {
+  BuiltImage image;
+  const std::string name = Push("images/race", "race", image);
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_OK(Pull(name + ":v1"));
+    std::vector<std::thread> threads;
+    std::vector<std::string> failures(6);
+    for (size_t i = 0; i < failures.size(); ++i) {
+      threads.emplace_back([&, i] {
+        if (i == 0) {
+          auto pulled = Pull(name + ":v1");
+          if (!pulled.ok()) failures[i] = ErrorText(pulled);
+          return;
+        }
+        auto removed = RemoveImage(i % 2 == 0 ? name + ":v1" : image.config.digest);
+        if (!removed.ok()) failures[i] = ErrorText(removed);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& failure : failures) EXPECT_EQ(failure, "");
+  }
+  // Whatever has won: it is there with all that a container needs, or gone and can come back.
+  ASSERT_OK(Pull(name + ":v1"));
+  auto status = Lookup(name + ":v1");
+  ASSERT_OK(status);
+  EXPECT_EQ(status->image().repo_tags_size(), 1);
+  ASSERT_OK(RemoveImage(name + ":v1"));
+  EXPECT_FALSE(Lookup(image.config.digest)->has_image());
+}
+
+TEST_F(Images, AnImageInUseCanBeRemovedAndItsContainerLivesOn) {
+  auto test_image = BusyboxImage();
+  ASSERT_OK(test_image);
+  test_image->config["Labels"] = {{"only", "here"}};
+  const BuiltImage built = BuildImage(*test_image);
+  auto registry = SharedRegistry();
+  ASSERT_OK(registry);
+  ASSERT_OK((*registry)->Push("images/used", "v1", built));
+  const std::string name = StrCat((*registry)->address(), "/images/used:v1");
+  ASSERT_OK(Pull(name));
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("sleep 1000");
+  config.mutable_image()->set_image(name);
+  config.mutable_image()->set_user_specified_image("used");
+  (*config.mutable_image()->mutable_annotations())["a"] = "b";
+  auto container = RunContainer(*pod, config);
+  ASSERT_OK(container);
+  ASSERT_OK(RemoveImage(name));
+  EXPECT_EQ(ShellIn(*container, "ls /bin/sh && echo still"), "/bin/sh\nstill\n");
+  auto status = Status(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->image_id(), built.config.digest);
+  EXPECT_EQ(status->image().user_specified_image(), "used");
+  EXPECT_EQ(status->image().annotations().at("a"), "b");
 }
 
 TEST_F(Images, AMovedTagLeavesTheOldImageWithoutIt) {
