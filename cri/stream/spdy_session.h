@@ -51,7 +51,7 @@ class SpdySession final : public Mux {
   void OnReset(const SpdyFrame& frame, std::vector<Event>& events);
   void OnWindowUpdate(const SpdyFrame& frame);
   void OnPeerEnd(Streams::iterator stream, std::vector<Event>& events);
-  void SendReset(uint32_t id, uint32_t reason);
+  void SendReset(uint32_t stream, uint32_t reason);
   void ForgetIfDone(Streams::iterator stream);
 
   std::string pending_;  // a part of a frame
