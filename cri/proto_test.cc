@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
@@ -88,6 +89,54 @@ TEST(ProtoTest, IsTheWireContract) {
                       std::back_inserter(extra));
   EXPECT_EQ(Join(missing, "\n"), "");
   EXPECT_EQ(Join(extra, "\n"), "");
+}
+
+// Message to fields, as the tables of docs/CRI_FIELDS.md have them: a row without a message goes on
+// with the one before; fields that are the same everywhere are in a table of two columns, under "".
+std::map<std::string, std::set<std::string>> DocumentedFields(std::string_view text) {
+  std::map<std::string, std::set<std::string>> documented;
+  std::vector<std::string> messages;
+  for (std::string_view line : Split(text, '\n')) {
+    if (!line.starts_with("| ")) continue;
+    const auto cells = Split(line, '|');  // the first and the last one are empty
+    const bool of_messages = cells.size() == 5;
+    if (!of_messages) {
+      messages = {""};
+    } else if (cells[1] != " ") {
+      messages.clear();
+      for (std::string_view name : Split(cells[1], ',')) {
+        messages.emplace_back(name.substr(1, name.find_last_not_of(' ')));
+      }
+    }
+    const auto quoted = Split(cells[of_messages ? 2 : 1], '`');
+    for (size_t i = 1; i < quoted.size(); i += 2) {
+      for (const std::string& message : messages) documented[message].emplace(quoted[i]);
+    }
+  }
+  return documented;
+}
+
+TEST(ProtoTest, EveryFieldIsDocumented) {
+  auto text = ReadFile(BERTH_CRI_FIELDS_MD);
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  auto documented = DocumentedFields(*text);
+  ASSERT_GT(documented.size(), 50u);
+  const proto::FileDescriptor& file = *::runtime::v1::VersionRequest::descriptor()->file();
+  std::set<std::string> known;
+  for (int i = 0; i < file.message_type_count(); ++i) {
+    const proto::Descriptor& message = *file.message_type(i);
+    for (int j = 0; j < message.field_count(); ++j) {
+      const std::string& field = message.field(j)->name();
+      known.insert(field);
+      if (message.name().starts_with("Windows") || field == "windows") continue;
+      EXPECT_TRUE(documented[""].contains(field) || documented[message.name()].contains(field))
+          << message.name() << "." << field;
+    }
+  }
+  for (const auto& [name, fields] : documented) {
+    EXPECT_TRUE(name.empty() || file.FindMessageTypeByName(name) != nullptr) << name;
+    for (const std::string& field : fields) EXPECT_TRUE(known.contains(field)) << field;
+  }
 }
 
 }  // namespace
