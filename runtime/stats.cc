@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "runtime/core.h"
+#include "runtime/pod_cgroup.h"
 
 namespace berth::runtime {
 
@@ -91,20 +92,20 @@ void Add(const CgroupSample& from, CgroupSample& to) {
 
 // What is needed of a pod, and of how many ready pods its cgroup is.
 struct PodView {
-  std::string cgroup_parent;
+  std::string cgroup;
   bool own_network = false;
   bool ready = false;
 };
 
-PodView Look(PodEntry& entry, PodUsage& usage) {
+PodView Look(Core& core, PodEntry& entry, PodUsage& usage) {
   return entry.With([&](const PodRecord& record) {
     const PodConfig& config = record.pod.config;
     usage.id = record.pod.id;
     usage.metadata = config.metadata;
     usage.labels = config.labels;
     usage.annotations = config.annotations;
-    return PodView{config.cgroup_parent, config.security.namespaces.network == NamespaceMode::kPod,
-                   IsReady(record)};
+    return PodView{CgroupParentOf(core, record.pod),
+                   config.security.namespaces.network == NamespaceMode::kPod, IsReady(record)};
   });
 }
 
@@ -123,9 +124,9 @@ std::set<std::string> SharedParents(Core& core) {
 void ReadPod(Core& core, PodEntry& entry, const PodView& view, const std::set<std::string>& shared,
              PodUsage& usage) {
   if (!view.ready) return;
-  if (!view.cgroup_parent.empty() && !shared.contains(view.cgroup_parent)) {
-    // A pod that has had no container has no cgroup yet.
-    auto reading = core.meters->ReadCgroup(usage.id, view.cgroup_parent);
+  if (!shared.contains(view.cgroup)) {
+    // A parent of kubelet's need not be there before the first container.
+    auto reading = core.meters->ReadCgroup(usage.id, view.cgroup);
     if (reading.ok()) usage.reading = *std::move(reading);
   }
   if (!usage.reading) usage.reading = SumOfReadings(usage.containers);
@@ -182,7 +183,7 @@ std::vector<ContainerUsage> StatsCollector::List(const ContainerFilter& filter) 
 Result<PodUsage> StatsCollector::GetPod(const std::string& pod_id) {
   ASSIGN_OR_RETURN(auto entry, core_.FindPod(pod_id));
   PodUsage usage;
-  const PodView view = Look(*entry, usage);
+  const PodView view = Look(core_, *entry, usage);
   ContainerFilter mine;
   mine.pod_id = usage.id;
   usage.containers = List(mine);
@@ -207,7 +208,7 @@ std::vector<PodUsage> StatsCollector::ListPods(const PodFilter& filter) {
     });
     if (!wanted) continue;
     PodUsage usage;
-    const PodView view = Look(*entry, usage);
+    const PodView view = Look(core_, *entry, usage);
     auto [begin, end] = by_pod.equal_range(usage.id);
     for (auto it = begin; it != end; ++it) CollectInto(core_, *it->second, usage.containers);
     ReadPod(core_, *entry, view, shared, usage);

@@ -192,8 +192,11 @@ TEST_F(Stats, APodsUseIsThatOfItsCgroupAndNetwork) {
 }
 
 TEST_F(Stats, PodsOfOneCgroupHaveWhatTheirContainersHave) {
-  auto busy = RunPod();
-  auto idle = RunPod();
+  rt::PodSandboxConfig config = PodConfig("busy");
+  config.mutable_linux()->set_cgroup_parent(StrCat("/", node().cgroup(), "/shared"));
+  auto busy = RunPod(config);
+  config.mutable_metadata()->set_name("idle");
+  auto idle = RunPod(config);
   ASSERT_OK(busy);
   ASSERT_OK(idle);
   ASSERT_OK(RunContainer(*busy, ShellConfig("while :; do :; done")));
@@ -207,6 +210,24 @@ TEST_F(Stats, PodsOfOneCgroupHaveWhatTheirContainersHave) {
             2 * of_idle->linux().cpu().usage_core_nano_seconds().value());
   EXPECT_EQ(of_idle->linux().cpu().usage_core_nano_seconds().value(),
             of_idle->linux().containers(0).cpu().usage_core_nano_seconds().value());
+}
+
+TEST_F(Stats, APodWithoutAParentHasTheFiguresOfTheCgroupThatItGets) {
+  constexpr uint64_t kLimit = 96 << 20;
+  rt::PodSandboxConfig config = PodConfig();
+  config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(kLimit);
+  auto pod = RunPod(config);
+  ASSERT_OK(pod);
+  for (const char* name : {"one", "two"}) {
+    rt::ContainerConfig container = ShellConfig("sleep 1000");
+    container.mutable_metadata()->set_name(name);
+    ASSERT_OK(RunContainer(*pod, container));
+  }
+  auto stats = GetPod(*pod);
+  ASSERT_OK(stats);
+  EXPECT_EQ(stats->linux().containers_size(), 2);
+  EXPECT_EQ(stats->linux().memory().available_bytes().value(),
+            kLimit - stats->linux().memory().working_set_bytes().value());
 }
 
 TEST_F(Stats, APodWithoutContainersOrInTheHostsNetworkIsListedWithoutThese) {
