@@ -118,6 +118,7 @@ int Serve(const Arguments& arguments) {
     PingWatchdog((*daemon)->loop(), static_cast<int64_t>(watchdog_us / 2000));
   }
 
+  ForgetStartup();
   TrimNowAndThen((*daemon)->loop());
 
   int number = WaitForStop(stop_signals);

@@ -7,6 +7,12 @@ namespace berth::daemon {
 // be called first of all.
 void KeepHeapSmall();
 
+// Takes the code and constants of the program and its libraries out of the page table. What only
+// the start has used, symbol tables and initialisation, is two thirds of them and stays out; the
+// rest comes back from the page cache as it is touched. To be called when the daemon is up; any
+// thread.
+void ForgetStartup();
+
 // Gives free heap back to the kernel. Takes about a millisecond; any thread.
 void TrimMemory();
 
