@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "runtime/user_namespace.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
@@ -38,7 +39,7 @@ Status WriteConfig(int dir, const Json& config) {
 
 Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
                          const HandlerFeatures& features) {
-  if (pod.security.namespaces.userns) {
+  if (HasUserNamespace(pod.security.namespaces)) {
     return Refuse("userns_options", "not possible with an OCI runtime");
   }
   for (const EnvVar& env : config.envs) {

@@ -79,6 +79,9 @@ TEST(OciContainer, WhatOnlyTheBuiltInHandlerDoesIsRefusedByName) {
   PodConfig userns;
   userns.security.namespaces.userns.emplace();
   ExpectRefused(userns, {}, "userns_options");
+  // What kubelet says for an ordinary pod once it knows of user namespaces.
+  userns.security.namespaces.userns->mode = NamespaceMode::kNode;
+  EXPECT_TRUE(CheckOciContainer(userns, {}, {}).ok());
   ContainerConfig bytes;
   bytes.envs = {{"GOOD", "\xc3\xa4"}};
   EXPECT_TRUE(CheckOciContainer({}, bytes, {}).ok());

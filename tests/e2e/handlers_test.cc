@@ -70,6 +70,21 @@ TEST_P(OciHandlers, PodStatusNamesTheHandler) {
   EXPECT_EQ(PodStatus(*pod)->runtime_handler(), GetParam());
 }
 
+// As kubelet asks for an ordinary pod where its UserNamespacesSupport is on.
+TEST_P(OciHandlers, ThePodMayNameTheHostsUserNamespace) {
+  rt::PodSandboxConfig config = PodConfig();
+  config.mutable_linux()
+      ->mutable_security_context()
+      ->mutable_namespace_options()
+      ->mutable_userns_options()
+      ->set_mode(rt::NODE);
+  auto pod = RunPod(config, GetParam());
+  ASSERT_OK(pod);
+  auto container = RunContainer(*pod, ShellConfig("exit 6"));
+  ASSERT_OK(container);
+  EXPECT_EQ(AwaitExit(*container)->exit_code(), 6);
+}
+
 // The same probes in a container of the built-in handler and of this one. crun makes no /dev/core.
 TEST_P(OciHandlers, AContainerLooksAsItDoesWithTheBuiltInOne) {
   rt::ContainerConfig config = ShellConfig(
