@@ -186,6 +186,7 @@ Status OwnStdioInChild(const ChildStdio& stdio, const wire::ProcessPlan& process
 
 Error BecomeInChild(const wire::ProcessPlan& plan, const LabelFiles& labels,
                     const ChildStdio& stdio, int terminal) {
+  Program program;
   auto steps = [&]() -> Status {
     RETURN_IF_ERROR(JoinSessionKeyringInChild());
     if (terminal >= 0 && fchown(terminal, plan.uid, static_cast<gid_t>(-1)) != 0) {
@@ -194,11 +195,12 @@ Error BecomeInChild(const wire::ProcessPlan& plan, const LabelFiles& labels,
     RETURN_IF_ERROR(ApplyStdioInChild(stdio, terminal));
     RETURN_IF_ERROR(EnterWorkingDirectoryInChild(plan));
     RETURN_IF_ERROR(ApplyLabelsInChild(plan, labels));
+    ASSIGN_OR_RETURN(program, PrepareProgramInChild(plan));
     return DropPrivilegesInChild(plan);
   };
   Status status = steps();
   if (!status.ok()) return std::move(status).error();
-  return ExecuteInChild(plan);
+  return ExecuteInChild(plan, program);
 }
 
 }  // namespace berth::shim

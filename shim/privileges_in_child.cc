@@ -143,34 +143,40 @@ Status EnterWorkingDirectoryInChild(const wire::ProcessPlan& plan) {
   return Ok();
 }
 
-Error ExecuteInChild(const wire::ProcessPlan& plan) {
-  if (plan.args.empty()) return {Code::kInvalidArgument, "no command"};
-  const std::string& program = plan.args[0];
-  std::vector<char*> args = ExecPointers(plan.args);
-  std::vector<char*> env = ExecPointers(plan.env);
+Result<Program> PrepareProgramInChild(const wire::ProcessPlan& plan) {
+  if (plan.args.empty()) return Error(Code::kInvalidArgument, "no command");
+  Program program;
+  program.args = ExecPointers(plan.args);
+  program.env = ExecPointers(plan.env);
+  const std::string& name = plan.args[0];
+  if (name.find('/') != std::string::npos) {
+    program.paths.push_back(name);
+  } else {
+    for (std::string_view directory : Split(FindEnv(plan.env, "PATH"), ':')) {
+      if (!directory.empty() && !name.empty())
+        program.paths.push_back(StrCat(directory, "/", name));
+    }
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
   // Nothing of the host's may be open in the container (CVE-2015-3627, CVE-2024-21626).
   if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) return ErrnoError("close_range");
+  return program;
+}
 
-  if (program.find('/') != std::string::npos) {
-    execve(program.c_str(), args.data(), env.data());
-    return ExecError(program, errno);
-  }
+Error ExecuteInChild(const wire::ProcessPlan& plan, const Program& program) {
   int cause = ENOENT;
-  for (std::string_view directory : Split(FindEnv(plan.env, "PATH"), ':')) {
-    if (directory.empty() || program.empty()) continue;
-    execve(StrCat(directory, "/", program).c_str(), args.data(), env.data());
+  for (const std::string& path : program.paths) {
+    execve(path.c_str(), program.args.data(), program.env.data());
     if (errno != ENOENT && errno != ENOTDIR) cause = errno;
   }
-  if (cause == ENOENT) {
-    return {Code::kInvalidArgument,
-            StrCat("exec \"", Printable(program), "\": executable file not found in $PATH"),
-            ENOENT};
-  }
-  return ExecError(program, cause);
+  const std::string& name = plan.args[0];
+  if (name.find('/') != std::string::npos) return ExecError(name, errno);
+  if (cause != ENOENT) return ExecError(name, cause);
+  return {Code::kInvalidArgument,
+          StrCat("exec \"", Printable(name), "\": executable file not found in $PATH"), ENOENT};
 }
 
 }  // namespace berth::shim

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -298,6 +301,32 @@ TEST_F(ShimTest, PrivilegesAreWhatThePlanSays) {
   EXPECT_THAT(log, HasSubstr("stdout F 100\nstdout F 200\n"));
   EXPECT_THAT(log, HasSubstr("stdout F 0\nstdout F 1\nstdout F 2\nstdout F 3\n"));
   EXPECT_THAT(log, testing::Not(HasSubstr("stdout F 4\n")));
+}
+
+// Allows these system calls and answers all others with EPERM.
+std::string FilterThatAllows(const std::vector<unsigned>& numbers) {
+  std::vector<sock_filter> code = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)};
+  for (unsigned number : numbers) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  return {reinterpret_cast<const char*>(code.data()), code.size() * sizeof(sock_filter)};
+}
+
+TEST_F(ShimTest, AFilterNeedAllowNoMoreThanTheProgramCalls) {
+  std::vector<unsigned> numbers = {SYS_execve, SYS_exit_group, SYS_write, SYS_brk,
+                                   SYS_mmap,   SYS_mprotect,   SYS_getuid};
+#ifdef SYS_arch_prctl
+  numbers.push_back(SYS_arch_prctl);
+#endif
+  plan_.process.seccomp = FilterThatAllows(numbers);
+  plan_.process.no_new_privs = true;
+  // The first directory has no such program: the search goes on within the filter.
+  plan_.process.env = {"PATH=/etc:/bin"};
+  auto exit = RunToEnd({"echo", "inside"});
+  EXPECT_EQ(exit.exit_code, 0);
+  EXPECT_THAT(Log(), HasSubstr("stdout F inside"));
 }
 
 TEST_F(ShimTest, ATerminalIsTheControllingOne) {
