@@ -1,3 +1,4 @@
+#include "base/utf8.h"
 #include "cri/runtime_service.h"
 #include "cri/status.h"
 #include "cri/translate_answer.h"

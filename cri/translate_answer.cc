@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "cri/signals.h"
 #include "cri/status.h"
 #include "cri/translate_answer_common.h"

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "cri/status.h"
 #include "cri/translate_answer_common.h"
 

@@ -405,16 +405,6 @@ TEST(StatusTest, CodeAndMessage) {
             4096u);
 }
 
-TEST(StatusTest, Utf8) {
-  const std::string kBad = "\xEF\xBF\xBD";
-  EXPECT_EQ(ToUtf8("plain äöü € 😀"), "plain äöü € 😀");
-  EXPECT_EQ(ToUtf8("\xff"), kBad);
-  EXPECT_EQ(ToUtf8("a\xc3"), "a" + kBad);
-  EXPECT_EQ(ToUtf8("\xc0\x80"), kBad + kBad) << "overlong";
-  EXPECT_EQ(ToUtf8("\xed\xa0\x80"), kBad + kBad + kBad) << "surrogate";
-  EXPECT_EQ(ToUtf8("\xf5\x80\x80\x80"), kBad + kBad + kBad + kBad) << "beyond U+10FFFF";
-}
-
 TEST(RedactTest, NoSecretIsLeft) {
   image::RegistryAuth auth;
   auth.username = "me";

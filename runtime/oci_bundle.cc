@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "runtime/user_namespace.h"
+#include "base/utf8.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
@@ -13,16 +14,6 @@ constexpr size_t kMaxBundleFileBytes = 32 << 20;
 
 Error Refuse(std::string_view field, std::string_view why) {
   return {Code::kInvalidArgument, StrCat(field, ": ", why, ": use the built-in runtime handler")};
-}
-
-bool IsUtf8(const std::string& text) {
-  // The strict handler is the one of nlohmann's that tells.
-  try {
-    (void)Json(text).dump(-1, ' ', false, Json::error_handler_t::strict);
-    return true;
-  } catch (const Json::exception&) {
-    return false;
-  }
 }
 
 Status WriteProcess(int dir, Json process) {
