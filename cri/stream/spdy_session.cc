@@ -15,13 +15,7 @@ constexpr int64_t kMaxWindow = INT32_MAX;
 
 Status SpdySession::Feed(std::string_view bytes, std::vector<Event>& events) {
   if (closed_) return Ok();
-  std::string joined;
-  if (!pending_.empty()) {
-    joined = std::move(pending_);
-    joined += bytes;
-    bytes = joined;
-    pending_.clear();
-  }
+  bytes = pending_.Before(bytes);
   Status status;
   while (status.ok()) {
     auto frame = TakeSpdyFrame(bytes);
@@ -38,7 +32,7 @@ Status SpdySession::Feed(std::string_view bytes, std::vector<Event>& events) {
     closed_ = true;
     return status;
   }
-  pending_ = bytes;
+  pending_.Keep(bytes);
   return Ok();
 }
 

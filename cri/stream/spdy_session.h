@@ -16,6 +16,7 @@
 #include <map>
 
 #include "cri/stream/mux.h"
+#include "cri/stream/remainder.h"
 #include "cri/stream/spdy_frame.h"
 #include "cri/stream/spdy_headers.h"
 
@@ -54,7 +55,7 @@ class SpdySession final : public Mux {
   void SendReset(uint32_t stream, uint32_t reason);
   void ForgetIfDone(Streams::iterator stream);
 
-  std::string pending_;  // a part of a frame
+  Remainder pending_;
   std::string out_;
   HeaderInflater inflater_;
   HeaderDeflater deflater_;

@@ -121,19 +121,13 @@ Status WebSocketReader::Assemble(Frame frame, std::vector<WebSocketMessage>& mes
 }
 
 Status WebSocketReader::Feed(std::string_view bytes, std::vector<WebSocketMessage>& messages) {
-  std::string joined;
-  if (!pending_.empty()) {
-    joined = std::move(pending_);
-    joined += bytes;
-    bytes = joined;
-    pending_.clear();
-  }
+  bytes = pending_.Before(bytes);
   while (true) {
     ASSIGN_OR_RETURN(auto frame, TakeFrame(bytes));
     if (!frame) break;
     RETURN_IF_ERROR(Assemble(std::move(*frame), messages));
   }
-  pending_ = bytes;
+  pending_.Keep(bytes);
   return Ok();
 }
 

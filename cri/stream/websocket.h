@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cri/stream/remainder.h"
 
 namespace berth::cri::stream {
 
@@ -44,7 +45,7 @@ class WebSocketReader {
   Status Assemble(Frame frame, std::vector<WebSocketMessage>& messages);
 
   WebSocketSide receiver_;
-  std::string pending_;  // a part of a frame
+  Remainder pending_;
   std::optional<WebSocketMessage> fragments_;
 };
 
