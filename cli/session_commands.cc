@@ -25,14 +25,20 @@ struct ExecOptions {
   bool interactive = false, terminal = false;
 };
 
-Result<int> ExecStreaming(const ExecOptions& options, const std::string& id, Client& client) {
-  rt::ExecRequest request;
-  request.set_container_id(id);
-  request.mutable_cmd()->Assign(options.command.begin(), options.command.end());
+// The fields that requests for streams share by name.
+template <typename Options, typename Request>
+void WantStreams(const Options& options, Request& request) {
   request.set_tty(options.terminal);
   request.set_stdin(options.interactive);
   request.set_stdout(true);
   request.set_stderr(!options.terminal);
+}
+
+Result<int> ExecStreaming(const ExecOptions& options, const std::string& id, Client& client) {
+  rt::ExecRequest request;
+  request.set_container_id(id);
+  request.mutable_cmd()->Assign(options.command.begin(), options.command.end());
+  WantStreams(options, request);
   ASSIGN_OR_RETURN(const auto response, client.Call(request), "exec in ", options.container);
   return RunSession(response.url(), {options.interactive, options.terminal});
 }
@@ -88,10 +94,7 @@ Result<int> Attach(const AttachOptions& options, Client& client) {
   ASSIGN_OR_RETURN(const rt::Container container, FindContainer(client, options.container));
   rt::AttachRequest request;
   request.set_container_id(container.id());
-  request.set_tty(options.terminal);
-  request.set_stdin(options.interactive);
-  request.set_stdout(true);
-  request.set_stderr(!options.terminal);
+  WantStreams(options, request);
   ASSIGN_OR_RETURN(const auto response, client.Call(request), "attach to ", options.container);
   return RunSession(response.url(), {options.interactive, options.terminal});
 }
