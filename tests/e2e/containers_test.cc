@@ -7,14 +7,8 @@
 namespace berth::e2e {
 namespace {
 
-class Containers : public E2eTest {
+class Containers : public InAPod {
  protected:
-  void SetUp() override {
-    E2eTest::SetUp();
-    auto pod = RunPod();
-    ASSERT_OK(pod);
-    pod_ = *pod;
-  }
   std::vector<std::string> List(const rt::ContainerFilter& filter) {
     rt::ListContainersRequest request;
     *request.mutable_filter() = filter;
@@ -26,8 +20,6 @@ class Containers : public E2eTest {
     }
     return ids;
   }
-
-  std::string pod_;
 };
 
 TEST_F(Containers, StatesAndTimestamps) {

@@ -70,17 +70,22 @@ rt::PodSandboxConfig E2eTest::PodConfig(const std::string& name) {
   return config;
 }
 
-rt::ContainerConfig E2eTest::ShellConfig(const std::string& script, const std::string& name) {
+rt::ContainerConfig E2eTest::ProgramConfig(const std::string& program, const std::string& name) {
   rt::ContainerConfig config;
   config.mutable_metadata()->set_name(name);
   config.mutable_image()->set_image(image_);
-  for (const std::string& word : {std::string("sh"), std::string("-c"), script}) {
-    config.add_command(word);
-  }
+  config.add_command(program);
   config.set_log_path(name + ".log");
   auto* security = config.mutable_linux()->mutable_security_context();
   security->mutable_namespace_options()->set_pid(rt::CONTAINER);
   security->mutable_seccomp()->set_profile_type(rt::SecurityProfile::RuntimeDefault);
+  return config;
+}
+
+rt::ContainerConfig E2eTest::ShellConfig(const std::string& script, const std::string& name) {
+  rt::ContainerConfig config = ProgramConfig("sh", name);
+  config.add_command("-c");
+  config.add_command(script);
   return config;
 }
 
@@ -212,6 +217,20 @@ std::string E2eTest::Field(const std::string& text, const std::string& name) {
     if (line.starts_with(name + ":")) return std::string(Trim(line.substr(name.size() + 1)));
   }
   return "";
+}
+
+void InAPod::SetUp() {
+  E2eTest::SetUp();
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  pod_ = *pod;
+}
+
+void InAContainer::SetUp() {
+  InAPod::SetUp();
+  auto container = RunContainer(pod_, ShellConfig("sleep 1000"));
+  ASSERT_OK(container);
+  container_ = *container;
 }
 
 }  // namespace berth::e2e

@@ -62,6 +62,8 @@ class E2eTest : public ::testing::Test {
 
   // As kubelet makes them: unique uid, log directory, each container its own PID namespace.
   rt::PodSandboxConfig PodConfig(const std::string& name = "pod");
+  // Runs a program of the test image, without arguments.
+  rt::ContainerConfig ProgramConfig(const std::string& program, const std::string& name = "main");
   // Runs `sh -c script` from the test image.
   rt::ContainerConfig ShellConfig(const std::string& script, const std::string& name = "main");
 
@@ -97,6 +99,22 @@ class E2eTest : public ::testing::Test {
   static std::unique_ptr<Node> shared_;
   static std::string image_;
   std::map<std::string, rt::PodSandboxConfig> pods_;  // of this test, by id
+};
+
+// With a pod for the whole test.
+class InAPod : public E2eTest {
+ protected:
+  void SetUp() override;
+
+  std::string pod_;
+};
+
+// With a container in it that does nothing.
+class InAContainer : public InAPod {
+ protected:
+  void SetUp() override;
+
+  std::string container_;
 };
 
 // Log lines without their prefixes.

@@ -89,10 +89,7 @@ TEST_F(Events, TellAPodsAndAContainersLifeInOrder) {
 TEST_F(Events, AStartThatFailsIsTold) {
   auto pod = RunPod();
   ASSERT_OK(pod);
-  rt::ContainerConfig config = ShellConfig("true");
-  config.clear_command();
-  config.add_command("/no/such/program");
-  auto container = Create(*pod, config);
+  auto container = Create(*pod, ProgramConfig("/no/such/program"));
   ASSERT_OK(container);
   auto stream = cri().Events();
   EXPECT_FALSE(StartIt(*container).ok());

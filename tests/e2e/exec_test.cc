@@ -9,19 +9,7 @@
 namespace berth::e2e {
 namespace {
 
-class ExecSync : public E2eTest {
- protected:
-  void SetUp() override {
-    E2eTest::SetUp();
-    auto pod = RunPod();
-    ASSERT_OK(pod);
-    pod_ = *pod;
-    auto container = RunContainer(pod_, ShellConfig("sleep 1000"));
-    ASSERT_OK(container);
-    container_ = *container;
-  }
-  std::string pod_, container_;
-};
+class ExecSync : public InAContainer {};
 
 TEST_F(ExecSync, BothStreamsAndTheExitCode) {
   auto result = Exec(container_, {"sh", "-c", "echo out; echo err >&2; exit 5"});

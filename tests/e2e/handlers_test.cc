@@ -204,10 +204,7 @@ TEST_P(OciHandlers, ATerminalIsOne) {
 TEST_P(OciHandlers, AFailedStartSaysWhyAndLeavesNothing) {
   auto pod = RunTheirPod();
   ASSERT_OK(pod);
-  rt::ContainerConfig config = ShellConfig("true");
-  config.clear_command();
-  config.add_command("/no/such/program");
-  auto container = Create(*pod, config);
+  auto container = Create(*pod, ProgramConfig("/no/such/program"));
   ASSERT_OK(container);
   EXPECT_FAILS(StartIt(*container), Code::kNotFound, "/no/such/program");
   auto status = Status(*container);

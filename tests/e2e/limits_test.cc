@@ -12,26 +12,16 @@
 namespace berth::e2e {
 namespace {
 
-bool HasCgroupV1() {
-  return access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) == 0;
-}
-
 // A file of the memory controller, by its path below the hierarchy.
 std::string MemoryLimitOf(const std::string& cgroup) {
   auto text =
-      ReadFile(HasCgroupV1() ? StrCat("/sys/fs/cgroup/memory/", cgroup, "/memory.limit_in_bytes")
-                             : StrCat("/sys/fs/cgroup/", cgroup, "/memory.max"));
+      ReadFile(HasCgroupV1() ? StrCat("/sys/fs/cgroup/memory", cgroup, "/memory.limit_in_bytes")
+                             : StrCat("/sys/fs/cgroup", cgroup, "/memory.max"));
   return text.ok() ? std::string(Trim(*text)) : text.error().message();
 }
 
-class Limits : public E2eTest {
+class Limits : public InAPod {
  protected:
-  void SetUp() override {
-    E2eTest::SetUp();
-    auto pod = RunPod();
-    ASSERT_OK(pod);
-    pod_ = *pod;
-  }
   Result<rt::UpdateContainerResourcesResponse> Update(
       const std::string& container, void (*change)(rt::LinuxContainerResources&)) {
     rt::UpdateContainerResourcesRequest request;
@@ -39,8 +29,6 @@ class Limits : public E2eTest {
     change(*request.mutable_linux());
     return cri().Call(request);
   }
-
-  std::string pod_;
 };
 
 TEST_F(Limits, TheOomScoreOfALivingContainerChangesForAllItsProcesses) {
@@ -65,7 +53,7 @@ TEST_F(Limits, AnUpdateBeforeTheStartHoldsFromTheStart) {
   }));
   ASSERT_OK(StartIt(*container));
   ASSERT_TRUE(AwaitLog(*container, "77"));
-  EXPECT_EQ(MemoryLimitOf(StrCat(node().cgroup(), "/", pod_, "/", *container)), "50331648");
+  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "50331648");
 }
 
 TEST_F(Limits, FieldsThatAnUpdateLeavesOutStay) {
@@ -83,7 +71,7 @@ TEST_F(Limits, FieldsThatAnUpdateLeavesOutStay) {
   EXPECT_EQ(after.memory_limit_in_bytes(), 64 << 20);
   EXPECT_EQ(after.cpu_shares(), 512);
   EXPECT_EQ(after.cpu_quota(), 70'000);
-  EXPECT_EQ(MemoryLimitOf(StrCat(node().cgroup(), "/", pod_, "/", *container)), "67108864");
+  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "67108864");
 }
 
 TEST_F(Limits, ALimitOfProcessesHolds) {
@@ -123,7 +111,7 @@ TEST_P(RefusedLimits, NameTheField) {
   const std::string before = Status(*container)->resources().ShortDebugString();
   EXPECT_FAILS(Update(*container, GetParam().ask), GetParam().code, GetParam().says);
   EXPECT_EQ(Status(*container)->resources().ShortDebugString(), before);
-  EXPECT_EQ(MemoryLimitOf(StrCat(node().cgroup(), "/", pod_, "/", *container)), "67108864");
+  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "67108864");
 
   rt::UpdatePodSandboxResourcesRequest pod;
   pod.set_pod_sandbox_id(pod_);
@@ -199,7 +187,7 @@ TEST_F(PodLimits, ResourcesAndOverheadAreThePodsCgroupsAndCanBeChanged) {
   config.mutable_linux()->mutable_overhead()->set_memory_limit_in_bytes(16 << 20);
   auto pod = RunPod(config);
   ASSERT_OK(pod);
-  const std::string cgroup = StrCat(node().cgroup(), "/", *pod);
+  const std::string cgroup = StrCat("/", node().cgroup(), "/", *pod);
   EXPECT_EQ(MemoryLimitOf(cgroup), StrCat(80 << 20));
 
   rt::UpdatePodSandboxResourcesRequest update;
@@ -227,8 +215,8 @@ TEST_F(PodLimits, ResourcesAndOverheadAreThePodsCgroupsAndCanBeChanged) {
 
 TEST_F(PodLimits, ACgroupOfSomebodyElsesStaysHis) {
   rt::PodSandboxConfig config = PodConfig();
-  const std::string parent = StrCat(node().cgroup(), "/kubelets");
-  config.mutable_linux()->set_cgroup_parent("/" + parent);
+  const std::string parent = node().PodParent("kubelets");
+  config.mutable_linux()->set_cgroup_parent(parent);
   config.mutable_linux()->mutable_overhead()->set_memory_limit_in_bytes(16 << 20);
   config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(64 << 20);
   auto pod = RunPod(config);
@@ -240,11 +228,6 @@ TEST_F(PodLimits, ACgroupOfSomebodyElsesStaysHis) {
   update.mutable_resources()->set_memory_limit_in_bytes(128 << 20);
   EXPECT_OK(cri().Call(update));
   EXPECT_EQ(MemoryLimitOf(parent), before);
-  ASSERT_OK(node().RemoveAllPods());
-  for (const char* hierarchy : {"", "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer",
-                                "blkio", "pids", "systemd"}) {
-    (void)rmdir(StrCat("/sys/fs/cgroup/", hierarchy, "/", parent).c_str());
-  }
 }
 
 TEST_F(PodLimits, OnlyOfAPodThatIsReady) {

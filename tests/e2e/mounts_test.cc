@@ -11,16 +11,13 @@
 namespace berth::e2e {
 namespace {
 
-class Mounts : public E2eTest {
+class Mounts : public InAPod {
  protected:
   void SetUp() override {
-    E2eTest::SetUp();
+    InAPod::SetUp();
     dir_ = StrCat(node().dir(), "/volume-", NewId().substr(0, 8));
     ASSERT_OK(MakeDirs(dir_, 0755));
     ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/file", "from outside\n", 0644));
-    auto pod = RunPod();
-    ASSERT_OK(pod);
-    pod_ = *pod;
   }
   rt::ContainerConfig WithMount(const std::string& script, const std::string& host,
                                 const std::string& inside, bool readonly = false) {
@@ -43,7 +40,7 @@ class Mounts : public E2eTest {
     return text;
   }
 
-  std::string dir_, pod_;
+  std::string dir_;
 };
 
 TEST_F(Mounts, ADirectoryBothWays) {

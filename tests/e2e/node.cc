@@ -151,6 +151,10 @@ SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
   return options;
 }
 
+bool HasCgroupV1() {
+  return access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) == 0;
+}
+
 std::string BinDir() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
@@ -216,6 +220,11 @@ Node::~Node() {
                    Program("/bin/umount", {"umount", "-l", "-R", dir_ / "state/pods"}), "");
   // Empty by now, or what a failed test has left is to be seen.
   for (const auto& directory : CgroupDirectories(cgroup_)) (void)rmdir(directory.c_str());
+}
+
+std::string Node::PodParent(const std::string& name) {
+  pod_parents_.insert(StrCat(cgroup_, "/", name));
+  return StrCat("/", cgroup_, "/", name);
 }
 
 Status Node::WriteConfig(const NodeOptions& options) {
@@ -292,6 +301,10 @@ Status Node::RemoveAllPods() {
     auto removed = cri_->Call(request);
     if (!removed.ok() && first.ok()) first = std::move(removed).error();
   }
+  for (const std::string& parent : pod_parents_) {
+    for (const auto& directory : CgroupDirectories(parent)) (void)rmdir(directory.c_str());
+  }
+  pod_parents_.clear();
   return first;
 }
 

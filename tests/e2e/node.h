@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace berth::e2e {
 
 // A program of the host, with the search path that CNI plugins are given.
 SpawnOptions Program(const std::string& path, std::vector<std::string> args);
+
+// Whether the machine's controllers are in hierarchies of their own.
+bool HasCgroupV1();
 
 struct NodeOptions {
   bool with_cni = true;        // false: the configuration directory is empty
@@ -39,6 +43,9 @@ class Node {
   std::string log_dir() const { return dir_ / "logs"; }
   // Name of the cgroup, in every hierarchy, below which all of the node's containers are.
   const std::string& cgroup() const { return cgroup_; }
+  // A cgroup_parent as kubelet gives each of its pods one. As it does, RemoveAllPods removes it,
+  // if it is empty then.
+  std::string PodParent(const std::string& name);
   pid_t daemon_pid() const { return daemon_.pid(); }
 
   // A CNI configuration list of a bridge that is this node's only.
@@ -58,6 +65,7 @@ class Node {
 
   testing::TempDir dir_;
   std::string cgroup_;
+  std::set<std::string> pod_parents_;  // without the first slash
   Child daemon_;
   std::unique_ptr<Cri> cri_;
 };

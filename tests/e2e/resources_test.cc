@@ -6,14 +6,8 @@
 namespace berth::e2e {
 namespace {
 
-class Resources : public E2eTest {
+class Resources : public InAPod {
  protected:
-  void SetUp() override {
-    E2eTest::SetUp();
-    auto pod = RunPod();
-    ASSERT_OK(pod);
-    pod_ = *pod;
-  }
   // The value of a cgroup file of the container: the v1 name where that hierarchy is mounted.
   std::string CgroupFile(const std::string& container, const std::string& controller,
                          const std::string& v1_file, const std::string& v2_file) {
@@ -47,8 +41,6 @@ class Resources : public E2eTest {
     EXPECT_OK(text);
     return text.ok() ? std::string(Trim(*text)) : "";
   }
-
-  std::string pod_;
 };
 
 TEST_F(Resources, LimitsAreInTheCgroup) {

@@ -18,8 +18,7 @@ class Stats : public E2eTest {
   // As kubelet does it: a cgroup for each pod.
   rt::PodSandboxConfig OwnCgroup(const std::string& name = "pod") {
     rt::PodSandboxConfig config = PodConfig(name);
-    config.mutable_linux()->set_cgroup_parent(
-        StrCat("/", node().cgroup(), "/pod", config.metadata().uid()));
+    config.mutable_linux()->set_cgroup_parent(node().PodParent("pod" + config.metadata().uid()));
     return config;
   }
   Result<rt::ContainerStats> Get(const std::string& container) {
@@ -54,7 +53,6 @@ class Stats : public E2eTest {
     }
     return names;
   }
-  static bool IsV2() { return std::filesystem::exists("/sys/fs/cgroup/cgroup.controllers"); }
 };
 
 TEST_F(Stats, AContainersUseIsTold) {
@@ -85,9 +83,9 @@ TEST_F(Stats, AContainersUseIsTold) {
   EXPECT_GT(memory.page_faults().value(), 0u);
   EXPECT_EQ(memory.available_bytes().value() + memory.working_set_bytes().value(), 64u << 20);
   // Pressure is accounted for by cgroup v2 only.
-  EXPECT_EQ(second->cpu().has_psi(), IsV2());
-  EXPECT_EQ(second->memory().has_psi(), IsV2());
-  EXPECT_EQ(second->has_io(), IsV2());
+  EXPECT_EQ(second->cpu().has_psi(), !HasCgroupV1());
+  EXPECT_EQ(second->memory().has_psi(), !HasCgroupV1());
+  EXPECT_EQ(second->has_io(), !HasCgroupV1());
 }
 
 TEST_F(Stats, WhatIsUnknownIsUnset) {
@@ -193,7 +191,7 @@ TEST_F(Stats, APodsUseIsThatOfItsCgroupAndNetwork) {
 
 TEST_F(Stats, PodsOfOneCgroupHaveWhatTheirContainersHave) {
   rt::PodSandboxConfig config = PodConfig("busy");
-  config.mutable_linux()->set_cgroup_parent(StrCat("/", node().cgroup(), "/shared"));
+  config.mutable_linux()->set_cgroup_parent(node().PodParent("shared"));
   auto busy = RunPod(config);
   config.mutable_metadata()->set_name("idle");
   auto idle = RunPod(config);

@@ -5,39 +5,34 @@
 
 namespace berth::e2e {
 
-void Streaming::SetUp() {
-  E2eTest::SetUp();
-  auto pod = RunPod();
-  ASSERT_OK(pod);
-  pod_ = *pod;
-  auto container = RunContainer(pod_, ShellConfig("sleep 1000"));
-  ASSERT_OK(container);
-  container_ = *container;
+namespace {
+
+// The fields that requests for streams share by name.
+template <typename Request>
+Result<std::string> UrlFor(Cri& cri, Request request, WantedStreams wanted, bool terminal) {
+  request.set_tty(terminal);
+  request.set_stdin(wanted.in);
+  request.set_stdout(wanted.out);
+  request.set_stderr(wanted.err && !terminal);
+  ASSIGN_OR_RETURN(const auto response, cri.Call(request));
+  return response.url();
 }
+
+}  // namespace
 
 Result<std::string> Streaming::ExecUrl(const std::vector<std::string>& command,
                                        WantedStreams wanted, bool terminal) {
   rt::ExecRequest request;
   request.set_container_id(container_);
   for (const std::string& arg : command) request.add_cmd(arg);
-  request.set_tty(terminal);
-  request.set_stdin(wanted.in);
-  request.set_stdout(wanted.out);
-  request.set_stderr(wanted.err && !terminal);
-  ASSIGN_OR_RETURN(const auto response, cri().Call(request));
-  return response.url();
+  return UrlFor(cri(), std::move(request), wanted, terminal);
 }
 
 Result<std::string> Streaming::AttachUrl(const std::string& container, WantedStreams wanted,
                                          bool terminal) {
   rt::AttachRequest request;
   request.set_container_id(container);
-  request.set_tty(terminal);
-  request.set_stdin(wanted.in);
-  request.set_stdout(wanted.out);
-  request.set_stderr(wanted.err && !terminal);
-  ASSIGN_OR_RETURN(const auto response, cri().Call(request));
-  return response.url();
+  return UrlFor(cri(), std::move(request), wanted, terminal);
 }
 
 Result<std::string> Streaming::ForwardUrl(const std::string& pod, const std::vector<int>& ports) {

@@ -23,10 +23,8 @@ struct Shown {
   std::string status;  // JSON, of version 4
 };
 
-class Streaming : public E2eTest {
+class Streaming : public InAContainer {
  protected:
-  void SetUp() override;
-
   Result<std::string> ExecUrl(const std::vector<std::string>& command, WantedStreams wanted = {},
                               bool terminal = false);
   Result<std::string> AttachUrl(const std::string& container, WantedStreams wanted = {},
@@ -45,8 +43,6 @@ class Streaming : public E2eTest {
 
   size_t DaemonDescriptors();
   size_t DaemonThreads();
-
-  std::string pod_, container_;
 };
 
 }  // namespace berth::e2e

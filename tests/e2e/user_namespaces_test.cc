@@ -352,15 +352,12 @@ TEST_F(UserNamespaces, NoMountLeavesIt) {
 TEST_F(UserNamespaces, AFailedStartSaysWhyAndLeavesNothing) {
   auto pod = RunPod(MappedPod());
   ASSERT_OK(pod);
-  rt::ContainerConfig config = ShellConfig("true");
-  config.clear_command();
-  config.add_command("/no/such/program");
-  auto container = Create(*pod, config);
+  auto container = Create(*pod, ProgramConfig("/no/such/program"));
   ASSERT_OK(container);
   EXPECT_FAILS(StartIt(*container), Code::kInvalidArgument, "/no/such/program");
   ASSERT_OK(Remove(*container));
   // The builder fails: a target that is a file where a directory is needed.
-  config = ShellConfig("true");
+  rt::ContainerConfig config = ShellConfig("true");
   AddMount(config, Volume(), "/etc/passwd/below");
   container = Create(*pod, config);
   ASSERT_OK(container);
