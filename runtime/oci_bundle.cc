@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "runtime/user_namespace.h"
 #include "base/utf8.h"
+#include "runtime/user_namespace.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
