@@ -140,6 +140,26 @@ TEST(Socket, PacketsCarryBytesAndDescriptors) {
   EXPECT_FALSE(SendPacket(server->get(), std::string(kMaxPacketBytes + 1, 'x')).ok());
 }
 
+TEST(Socket, AListenerThatAcceptsNobodyIsUnavailable) {
+  testing::TempDir dir;
+  auto fd = Open(dir.path(), O_RDONLY | O_DIRECTORY);
+  auto listener = ListenSeqpacket(fd->get(), "s");
+  ASSERT_TRUE(listener.ok()) << listener.error().message();
+  // That they have closed again changes nothing: they are in its queue.
+  for (int i = 0; i < 200; ++i) {
+    auto client = ConnectSeqpacket(fd->get(), "s");
+    if (client.ok()) continue;
+    EXPECT_EQ(client.code(), Code::kUnavailable) << client.error().message();
+    pollfd queue{listener->get(), POLLIN, 0};
+    while (poll(&queue, 1, 0) > 0) {
+      ASSERT_TRUE(AcceptSocket(listener->get()).ok());
+    }
+    EXPECT_TRUE(ConnectSeqpacket(fd->get(), "s").ok());
+    return;
+  }
+  FAIL() << "its queue has no end";
+}
+
 TEST(EventLoop, WatchesPostsAndTimers) {
   auto loop = EventLoop::Start();
   ASSERT_TRUE(loop.ok());

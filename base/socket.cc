@@ -22,6 +22,9 @@ Result<sockaddr_un> AddressOf(int dir, const std::string& name) {
   return address;
 }
 
+constexpr int kConnectAttempts = 20;
+constexpr useconds_t kConnectPauseUs = 5'000;
+
 Result<UniqueFd> NewSocket() {
   UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!fd.ok()) return ErrnoError("socket");
@@ -52,9 +55,17 @@ Result<UniqueFd> ListenSeqpacket(int dir, const std::string& name) {
 Result<UniqueFd> ConnectSeqpacket(int dir, const std::string& name) {
   ASSIGN_OR_RETURN(auto address, AddressOf(dir, name));
   ASSIGN_OR_RETURN(auto fd, NewSocket());
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return ErrnoError(StrCat("connect ", name));
+  // Or it waits, for ever, for a place in the queue of a listener that accepts nobody.
+  if (fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) return ErrnoError("fcntl");
+  for (int i = 1; connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0;
+       ++i) {
+    if (errno != EAGAIN) return ErrnoError(StrCat("connect ", name));
+    if (i == kConnectAttempts) {
+      return ErrnoError(StrCat("connect ", name)).WithCode(Code::kUnavailable);
+    }
+    usleep(kConnectPauseUs);
   }
+  if (fcntl(fd.get(), F_SETFL, 0) != 0) return ErrnoError("fcntl");
   return fd;
 }
 

@@ -16,7 +16,7 @@ namespace berth {
 
 // Binds `name` in the directory (replacing a stale socket), mode 0600, and listens.
 Result<UniqueFd> ListenSeqpacket(int dir, const std::string& name);
-// NotFound or Unavailable if nobody listens there.
+// NotFound or Unavailable if nobody listens there, or accepts nobody for a tenth of a second.
 Result<UniqueFd> ConnectSeqpacket(int dir, const std::string& name);
 Result<UniqueFd> AcceptSocket(int listener);
 

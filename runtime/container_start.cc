@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
+#include <signal.h>
 
 #include "base/failpoint.h"
 #include "base/file.h"
@@ -74,7 +75,12 @@ Result<Launched> Launch(Core& core, const Context& context, const ContainerRecor
   Failpoint("start_container.shim");
   ASSIGN_OR_RETURN(auto shim, ShimClient::Connect(dir.get()));
   auto state = shim.Launch(context.Timeout(kLaunchTimeoutMs), mounts.root.get(), mounts.images);
-  if (!state.ok()) return std::move(state).error();  // and the child is killed and reaped
+  if (!state.ok()) {
+    // One that hangs in a file system may not even end by a signal: whoever waited would, too.
+    kill(-child.pid(), SIGKILL);  // its group
+    core.monitor->Reap(std::move(child));
+    return std::move(state).error();
+  }
   Failpoint("start_container.launched");
   core.monitor->Reap(std::move(child));
   return Launched{*state, shim.Release()};

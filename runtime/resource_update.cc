@@ -12,8 +12,6 @@ namespace berth::runtime {
 
 namespace {
 
-constexpr size_t kMaxPlanBytes = 32 << 20;
-
 // Sets it for one process, if that is still one of the cgroup's: by its directory's descriptor, so
 // that the number cannot become another process's in between.
 Status SetOomScore(int32_t pid, const std::string& cgroup_path, int64_t score) {
@@ -37,8 +35,7 @@ Status SetOomScores(Core& core, const std::string& cgroup_path, int64_t score) {
 // What the first process starts with, if it has not started yet, and every exec after it.
 Status RewritePlan(Core& core, const std::string& id, const LinuxResources& resources) {
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(id));
-  ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(dir.get(), shim::wire::kPlanName, kMaxPlanBytes));
-  ASSIGN_OR_RETURN(auto plan, shim::wire::Decode<shim::wire::LaunchPlan>(bytes));
+  ASSIGN_OR_RETURN(auto plan, shim::wire::ReadPlan(dir.get()));
   if (!plan.oci_runtime.path.empty()) RETURN_IF_ERROR(UpdateOciBundle(dir.get(), resources));
   plan.process.oom_score_adj = static_cast<int32_t>(resources.oom_score_adj);
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);

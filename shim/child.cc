@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -152,19 +153,27 @@ Error ReportedError(const std::string& packet) {
   return {Code::kInternal, "the child said nothing readable"};
 }
 
-Result<Process> AwaitExec(pid_t pid, int sync_socket) {
+Result<bool> ReadProgress(int sync_socket, UniqueFd& terminal) {
+  auto packet = ReceivePacket(sync_socket);
+  if (packet.ok() && packet->bytes.empty()) return true;
+  if (!packet.ok() || packet->fds.size() != 1)
+    return ReportedError(packet.ok() ? packet->bytes : "");
+  terminal = std::move(packet->fds[0]);
+  return false;
+}
+
+Result<Process> AwaitExec(const Context& context, pid_t pid, int sync_socket) {
   Process process;
   process.pid = pid;
   while (true) {
-    auto packet = ReceivePacket(sync_socket);
-    if (packet.ok() && packet->bytes.empty()) return process;
-    if (packet.ok() && packet->fds.size() == 1) {
-      process.terminal = std::move(packet->fds[0]);
-      continue;
+    Status there = context.Poll(sync_socket, POLLIN, kStuck);
+    auto executed = there.ok() ? ReadProgress(sync_socket, process.terminal)
+                               : Result<bool>(std::move(there).error());
+    if (!executed.ok()) {
+      kill(pid, SIGKILL);
+      return std::move(executed).error();
     }
-    Error error = ReportedError(packet.ok() ? packet->bytes : "");
-    KillAndReap(pid);
-    return error;
+    if (*executed) return process;
   }
 }
 

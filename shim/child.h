@@ -53,7 +53,7 @@ class ChildrenPidNamespace {
 
 // clone3 as fork: the shim has one thread, so the child may go on using the heap and libc.
 Result<pid_t> Clone(uint64_t flags, int cgroup_directory = -1);
-// SIGKILL, and reaped.
+// SIGKILL, and reaped. For processes that cannot hang in a file system of the container's.
 void KillAndReap(pid_t pid);
 
 struct SyncSockets {
@@ -63,8 +63,12 @@ Result<SyncSockets> MakeSyncSockets();
 [[noreturn]] void ReportAndExitInChild(int sync_socket, const Error& error);
 // What ReportAndExitInChild has sent.
 Error ReportedError(const std::string& packet);
-// Reads what the child says until its exec closes the socket; a child that fails is reaped.
-Result<Process> AwaitExec(pid_t pid, int sync_socket);
+// Reads one packet of what the child says, waiting for it: true once its exec has closed the
+// socket. `terminal` is set when the child sends one.
+Result<bool> ReadProgress(int sync_socket, UniqueFd& terminal);
+// Reads what the child says until its exec closes the socket. A child that fails or is too slow is
+// killed, but not waited for: in a file system that hangs it may not even be killable.
+Result<Process> AwaitExec(const Context& context, pid_t pid, int sync_socket);
 
 // So that the process can open /dev/stdout again by its name. Host devices keep their owner. Before
 // a user namespace is entered: of a file of an id that it does not know it cannot change the owner.

@@ -20,7 +20,8 @@ namespace berth::shim {
 namespace {
 
 constexpr int64_t kDrainNs = 5'000'000'000;
-constexpr size_t kMaxPlanBytes = 32 << 20;
+// Less than the daemon waits, so that it hears what hangs.
+constexpr int64_t kLaunchTimeoutMs = 90'000;
 
 bool OwnsPidNamespace(const wire::LaunchPlan& plan) {
   for (const wire::NamespacePlan& ns : plan.namespaces) {
@@ -35,14 +36,14 @@ Status Container::Launch(std::vector<UniqueFd> mounts) {
   {
     const UniqueFd rootfs = std::move(mounts.front());
     mounts.erase(mounts.begin());
-    ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir_, wire::kPlanName, kMaxPlanBytes));
-    ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
+    ASSIGN_OR_RETURN(auto plan, wire::ReadPlan(state_dir_));
     ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
     ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
     if (!plan.oci_runtime.path.empty()) oci_runtime_.emplace(plan.oci_runtime, state_dir_);
     auto launched = oci_runtime_
                         ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
-                        : LaunchInit({plan, rootfs.get(), mounts, state_dir_, stdio.child});
+                        : LaunchInit(Context::WithTimeoutMs(kLaunchTimeoutMs),
+                                     {plan, rootfs.get(), mounts, state_dir_, stdio.child});
     ASSIGN_OR_RETURN(auto process, std::move(launched));
     state_.pid = process.pid;
     state_.started_at_ns = WallNs();

@@ -6,13 +6,16 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/time.h"
+#include "shim/child.h"
 #include "shim/launch.h"
 
 namespace berth::shim {
 
 namespace {
 
-constexpr size_t kMaxPlanBytes = 32 << 20;
+// What a file system may take to answer for the program and its working directory.
+constexpr int64_t kStartTimeoutNs = 10'000'000'000;
 
 // A container may have filled its process limit's cgroup with names; one taken is one of ours that
 // a left-behind process keeps busy.
@@ -58,8 +61,7 @@ void KillCgroup(const std::string& directory) {
 
 Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number,
                               OciRuntime* runtime) {
-  ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir, wire::kPlanName, kMaxPlanBytes));
-  ASSIGN_OR_RETURN(auto plan, wire::Decode<wire::LaunchPlan>(bytes));
+  ASSIGN_OR_RETURN(auto plan, wire::ReadPlan(state_dir));
   wire::ProcessPlan& process = plan.process;
   process.args = request.args;
   process.env.insert(process.env.end(), request.env.begin(), request.env.end());
@@ -76,6 +78,8 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
     return std::move(launched).error();
   }
   exec.pid = launched->pid;
+  exec.sync = std::move(launched->sync);
+  exec.start_deadline_ns = MonotonicNs() + kStartTimeoutNs;
   if (request.terminal) {
     exec.streams.push_back(std::move(launched->terminal));
   } else {
@@ -84,6 +88,23 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
     if (request.in) exec.streams.push_back(std::move(stdio.parent.in));
   }
   return exec;
+}
+
+Result<bool> AdvanceStart(ExecProcess& exec) {
+  UniqueFd terminal;
+  auto executed = ReadProgress(exec.sync.get(), terminal);
+  if (terminal.ok()) exec.streams[0] = std::move(terminal);
+  if (executed.ok() && !*executed) return false;
+  exec.sync.Reset();
+  if (!executed.ok()) kill(exec.pid, SIGKILL);
+  return executed;
+}
+
+std::optional<Error> GiveUpLateStart(ExecProcess& exec) {
+  if (!exec.sync.ok() || MonotonicNs() < exec.start_deadline_ns) return std::nullopt;
+  exec.sync.Reset();
+  KillExec(exec);
+  return Error(Code::kDeadlineExceeded, StrCat(kStuck, ": deadline exceeded"), ETIMEDOUT);
 }
 
 void KillExec(const ExecProcess& exec) {

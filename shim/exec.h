@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,13 +21,23 @@ struct ExecProcess {
   // What the daemon gets: the ends of the pipes of stdout, stderr and, if asked for, stdin; or the
   // terminal's master alone.
   std::vector<UniqueFd> streams;
+  // While it is still on its way to its program: what it says of that, and when it is too late.
+  UniqueFd sync;
+  int64_t start_deadline_ns = 0;
 };
 
-// Starts it with the container's plan, read again from the state directory: the shim keeps no copy
-// (environments are large, idle shims are many). `number` names its cgroup.
-// `runtime`: the one that keeps the container; null if it is the shim itself.
+// Starts it, without waiting until it executes its program, with the container's plan, read again
+// from the state directory: the shim keeps no copy (environments are large, idle shims are many).
+// `number` names its cgroup. `runtime`: the one that keeps the container; null if it is the shim
+// itself.
 Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init_pidfd, int number,
                               OciRuntime* runtime);
+
+// Reads what `sync` has to be read: true once the process executes its program and `streams` are
+// whole. On failure it has been killed, and is to be reaped and forgotten as if it had run.
+Result<bool> AdvanceStart(ExecProcess& exec);
+// Kills one that has not come to its program in time: then, why.
+std::optional<Error> GiveUpLateStart(ExecProcess& exec);
 
 // SIGKILL for the process and everything it has started.
 void KillExec(const ExecProcess& exec);

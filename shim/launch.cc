@@ -79,8 +79,8 @@ Error RunExecInChild(const ExecInputs& inputs, const Membership& membership, int
 
 }  // namespace
 
-Result<Process> LaunchInit(const InitInputs& inputs) {
-  if (!inputs.plan.user_namespace.path.empty()) return LaunchInitInUserNamespace(inputs);
+Result<Process> LaunchInit(const Context& context, const InitInputs& inputs) {
+  if (!inputs.plan.user_namespace.path.empty()) return LaunchInitInUserNamespace(context, inputs);
   ASSIGN_OR_RETURN(auto namespaces, OpenNamespaces(inputs.plan.namespaces));
   ASSIGN_OR_RETURN(auto membership, OpenCgroups(inputs.plan.cgroup, ""));
   ASSIGN_OR_RETURN(auto sources, OpenSources(inputs.plan.mounts, inputs.images));
@@ -101,7 +101,7 @@ Result<Process> LaunchInit(const InitInputs& inputs) {
                          RunInitInChild(inputs, namespaces, membership, sources, sync.child.get()));
   }
   sync.child.Reset();
-  return AwaitExec(pid, sync.parent.get());
+  return AwaitExec(context, pid, sync.parent.get());
 }
 
 Result<Process> LaunchExec(const ExecInputs& inputs) {
@@ -114,7 +114,7 @@ Result<Process> LaunchExec(const ExecInputs& inputs) {
     ReportAndExitInChild(sync.child.get(), RunExecInChild(inputs, membership, sync.child.get()));
   }
   sync.child.Reset();
-  return AwaitExec(pid, sync.parent.get());
+  return Process{pid, UniqueFd(), std::move(sync.parent)};
 }
 
 }  // namespace berth::shim

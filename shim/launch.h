@@ -6,6 +6,9 @@
 //   reads the sync socket <--------------- terminal's master (one packet with a descriptor), if any
 //                         <--------------- wire::Failure: it could not; it ends with 127
 //   end of file: exec has succeeded (the socket is close-on-exec)
+//
+// Before its exec the child looks into file systems that may hang (the working directory's, the
+// program's), so each wait has an end.
 #pragma once
 
 #include <sys/types.h>
@@ -13,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "shim/stdio.h"
@@ -20,9 +24,15 @@
 
 namespace berth::shim {
 
+// What a child is doing for whose exec the wait has been in vain.
+inline constexpr char kStuck[] =
+    "waiting for the program to be executed (is it, or its working directory, on a file system "
+    "that hangs?)";
+
 struct Process {
   pid_t pid = -1;
   UniqueFd terminal;  // the pty's master, if the plan asks for one
+  UniqueFd sync;      // to be read by ReadProgress (child.h); none: it has executed its program
 };
 
 // What the container's first process needs beside its plan.
@@ -33,8 +43,8 @@ struct InitInputs {
   int state_dir;  // the rootfs is attached on it, in the child's mount namespace only
   const ChildStdio& stdio;
 };
-// On failure the child has been reaped and the error says what it could not do.
-Result<Process> LaunchInit(const InitInputs& inputs);
+// On failure the child has been killed and the error says what it could not do.
+Result<Process> LaunchInit(const Context& context, const InitInputs& inputs);
 
 struct ExecInputs {
   const wire::ProcessPlan& process;
@@ -44,6 +54,7 @@ struct ExecInputs {
   int init_pidfd;                  // whose namespaces are joined
   const ChildStdio& stdio;
 };
+// Does not wait for the exec.
 Result<Process> LaunchExec(const ExecInputs& inputs);
 
 }  // namespace berth::shim

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -147,7 +148,8 @@ Status BuildInChild(const InitInputs& inputs, Opened& opened, const Newborn& ini
   return Ok();
 }
 
-Status BuildRoot(const InitInputs& inputs, Opened& opened, const Newborn& init) {
+Status BuildRoot(const Context& context, const InitInputs& inputs, Opened& opened,
+                 const Newborn& init) {
   ASSIGN_OR_RETURN(auto sync, MakeSyncSockets());
   ASSIGN_OR_RETURN(auto pid_namespace, ChildrenPidNamespace::Enter(init.pidfd.get()));
   ASSIGN_OR_RETURN(pid_t pid, Clone(0));
@@ -157,11 +159,14 @@ Status BuildRoot(const InitInputs& inputs, Opened& opened, const Newborn& init) 
     _exit(0);
   }
   sync.child.Reset();
-  auto packet = ReceivePacket(sync.parent.get());
+  auto packet = ReceivePacket(context, sync.parent.get(), kStuck);
+  if (!packet.ok()) {
+    kill(pid, SIGKILL);
+    return std::move(packet).error();
+  }
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!packet.ok()) return std::move(packet).error();
   if (!packet->bytes.empty()) return ReportedError(packet->bytes);
   if (status != 0) return Error(Code::kInternal, "a helper of the launch was killed");
   return Ok();
@@ -169,7 +174,7 @@ Status BuildRoot(const InitInputs& inputs, Opened& opened, const Newborn& init) 
 
 }  // namespace
 
-Result<Process> LaunchInitInUserNamespace(const InitInputs& inputs) {
+Result<Process> LaunchInitInUserNamespace(const Context& context, const InitInputs& inputs) {
   ASSIGN_OR_RETURN(auto opened, OpenAll(inputs));
   ASSIGN_OR_RETURN(auto birth, MakeSyncSockets());
   ASSIGN_OR_RETURN(auto sync, MakeSyncSockets());
@@ -186,14 +191,14 @@ Result<Process> LaunchInitInUserNamespace(const InitInputs& inputs) {
   birth.child.Reset();
   sync.child.Reset();
   ASSIGN_OR_RETURN(auto init, AwaitBirth(entrant, birth.parent.get()));
-  Status ready = BuildRoot(inputs, opened, init);
+  Status ready = BuildRoot(context, inputs, opened, init);
   if (!ready.ok()) {
-    KillAndReap(init.pid);
+    kill(init.pid, SIGKILL);
     return std::move(ready).error();
   }
   // If it has failed already, what it says is read now.
   (void)SendPacket(sync.parent.get(), "go");
-  return AwaitExec(init.pid, sync.parent.get());
+  return AwaitExec(context, init.pid, sync.parent.get());
 }
 
 }  // namespace berth::shim

@@ -28,7 +28,7 @@
 
 namespace berth::shim {
 
-// On failure all of them have been reaped.
-Result<Process> LaunchInitInUserNamespace(const InitInputs& inputs);
+// On failure all of them have been killed.
+Result<Process> LaunchInitInUserNamespace(const Context& context, const InitInputs& inputs);
 
 }  // namespace berth::shim

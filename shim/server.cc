@@ -44,14 +44,20 @@ void Server::WaitOnce() {
   const size_t first = fds.size();
   for (const Connection& connection : connections_)
     fds.push_back({connection.socket.get(), POLLIN, 0});
-  if (poll(fds.data(), fds.size(), container_.DrainTimeoutMs()) < 0) return;
+  for (const auto& [number, exec] : execs_) {
+    if (exec.sync.ok()) fds.push_back({exec.sync.get(), POLLIN, 0});
+  }
+  if (poll(fds.data(), fds.size(), TimeoutMs()) < 0) return;
 
+  // Before requests are served: whoever has heard that its exec was killed must not find it, as a
+  // zombie, with the next one.
+  if (fds[0].revents != 0) ReapChildren();
+  AdvanceStarts(fds);
   for (size_t i = 0; i < connections_.size(); ++i) {
     if (fds[first + i].revents != 0) Serve(connections_[i]);
   }
   if (fds[2].revents != 0) container_.ReadOutput(fds[2].fd);
   if (fds[3].revents != 0) container_.ReadOutput(fds[3].fd);
-  if (fds[0].revents != 0) ReapChildren();
   if (container_.FinishIfDrained()) PublishExit();
   std::erase_if(connections_, [](const Connection& connection) { return connection.closing; });
   if (fds[1].revents != 0) Accept();
@@ -65,6 +71,42 @@ void Server::Accept() {
   Connection connection;
   connection.socket = std::move(*socket);
   connections_.push_back(std::move(connection));
+}
+
+int Server::TimeoutMs() const {
+  int timeout = container_.DrainTimeoutMs();
+  for (const auto& [number, exec] : execs_) {
+    if (!exec.sync.ok()) continue;
+    const int64_t left = std::max<int64_t>(exec.start_deadline_ns - MonotonicNs(), 0);
+    const int left_ms = static_cast<int>(left / 1'000'000 + 1);
+    timeout = timeout < 0 ? left_ms : std::min(timeout, left_ms);
+  }
+  return timeout;
+}
+
+Server::Connection* Server::ConnectionOf(int exec) {
+  for (Connection& connection : connections_) {
+    if (connection.exec == exec) return &connection;
+  }
+  return nullptr;
+}
+
+void Server::AdvanceStarts(const std::vector<pollfd>& fds) {
+  for (auto& [number, exec] : execs_) {
+    const int sync = exec.sync.get();
+    const bool readable =
+        sync >= 0 && std::any_of(fds.begin(), fds.end(), [sync](const pollfd& fd) {
+          return fd.fd == sync && fd.revents != 0;
+        });
+    if (readable) Advance(number, exec);
+    if (auto late = GiveUpLateStart(exec)) AnswerExec(number, exec, *late);
+  }
+}
+
+void Server::Advance(int number, ExecProcess& exec) {
+  auto executed = AdvanceStart(exec);
+  if (!executed.ok()) return AnswerExec(number, exec, std::move(executed).error());
+  if (*executed) AnswerExec(number, exec, Ok());
 }
 
 void Server::ReapChildren() {
@@ -84,11 +126,12 @@ void Server::ReapChildren() {
     exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     exit.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     exit.finished_at_ns = WallNs();
+    // It has said all that it will, up to the end of file.
+    while (exec->second.sync.ok()) Advance(exec->first, exec->second);
     ForgetExec(exec->second);
-    for (Connection& connection : connections_) {
-      if (connection.exec != exec->first) continue;
-      connection.exec = 0;
-      Send(connection.socket.get(), wire::Type::kExecExited, exit);
+    if (Connection* connection = ConnectionOf(exec->first)) {
+      connection->exec = 0;
+      Send(connection->socket.get(), wire::Type::kExecExited, exit);
     }
     execs_.erase(exec);
   }
@@ -167,15 +210,25 @@ void Server::Exec(Connection& connection, std::string_view body) {
   auto exec = StartExec(*request, state_dir_.get(), container_.init_pidfd(), number,
                         container_.oci_runtime());
   if (!exec.ok()) return Answer(connection, std::move(exec).error());
-  wire::State state;
-  state.pid = exec->pid;
-  std::vector<int> fds;
-  for (const UniqueFd& stream : exec->streams) fds.push_back(stream.get());
-  Send(connection.socket.get(), wire::Type::kExecStarted, state, fds);
-  exec->streams.clear();
   connection.exec = number;
-  execs_.emplace(number, std::move(*exec));
+  ExecProcess& kept = execs_.emplace(number, std::move(*exec)).first->second;
+  if (!kept.sync.ok()) AnswerExec(number, kept, Ok());
   malloc_trim(0);
+}
+
+void Server::AnswerExec(int number, ExecProcess& exec, const Status& started) {
+  Connection* connection = ConnectionOf(number);
+  if (connection != nullptr && started.ok()) {
+    wire::State state;
+    state.pid = exec.pid;
+    std::vector<int> fds;
+    for (const UniqueFd& stream : exec.streams) fds.push_back(stream.get());
+    Send(connection->socket.get(), wire::Type::kExecStarted, state, fds);
+  } else if (connection != nullptr) {
+    connection->exec = 0;
+    Answer(*connection, started);
+  }
+  exec.streams.clear();
 }
 
 void Server::Attach(Connection& connection, std::string_view body) {

@@ -1,6 +1,9 @@
 // The shim's only thread: waits for the daemon's requests, the container's output and its
-// children's ends. Nothing in it blocks but the launch of a process.
+// children's ends. Nothing in it blocks but the launch of the container and, for one that an OCI
+// runtime keeps, that runtime's commands.
 #pragma once
+
+#include <poll.h>
 
 #include <map>
 #include <vector>
@@ -33,7 +36,14 @@ class Server {
 
   void WaitOnce();
   void Accept();
+  int TimeoutMs() const;
   void ReapChildren();
+  // The connection of an exec; null if it has closed.
+  Connection* ConnectionOf(int exec);
+  void AdvanceStarts(const std::vector<pollfd>& fds);
+  void Advance(int number, ExecProcess& exec);
+  // Tells the caller that its exec runs, or why it cannot.
+  void AnswerExec(int number, ExecProcess& exec, const Status& started);
   void Serve(Connection& connection);
   void Handle(Connection& connection, const wire::Unpacked& message, Packet& packet);
   void Launch(Connection& connection, Packet& packet);

@@ -1,10 +1,13 @@
 #include "shim/wire/messages.h"
 
+#include "base/file.h"
+
 namespace berth::shim::wire {
 
 namespace {
 constexpr size_t kHeaderBytes = 4;
-}
+constexpr size_t kMaxPlanBytes = 32 << 20;
+}  // namespace
 
 std::string Pack(Type type) {
   return Encode(Header{kVersion, type});
@@ -18,6 +21,11 @@ Result<Unpacked> Unpack(std::string_view packet) {
                  StrCat("shim protocol version ", header.version, ", expected ", kVersion));
   }
   return Unpacked{header.type, packet.substr(kHeaderBytes)};
+}
+
+Result<LaunchPlan> ReadPlan(int state_dir) {
+  ASSIGN_OR_RETURN(std::string bytes, ReadFileAt(state_dir, kPlanName, kMaxPlanBytes));
+  return Decode<LaunchPlan>(bytes);
 }
 
 Failure ToFailure(const Error& error) {

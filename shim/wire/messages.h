@@ -168,6 +168,9 @@ struct Unpacked {
 // Unimplemented for another version, DataLoss for no header.
 Result<Unpacked> Unpack(std::string_view packet);
 
+// The plan in a container's directory.
+Result<LaunchPlan> ReadPlan(int state_dir);
+
 Failure ToFailure(const Error& error);
 Error ToError(const Failure& failure);
 
