@@ -7,7 +7,7 @@
 namespace berth {
 
 // Every failpoint, in the order in which a pod's life meets them. tests/crash walks this list.
-inline constexpr std::array<std::string_view, 20> kFailpoints = {
+inline constexpr std::array<std::string_view, 21> kFailpoints = {
     "run_pod.recorded",
     "run_pod.namespaces",
     "run_pod.network",
@@ -27,6 +27,7 @@ inline constexpr std::array<std::string_view, 20> kFailpoints = {
     "pull.layer_committed",
     "pull.image_recorded",
     "remove_container.recorded",
+    "stop_pod.recorded",
     "remove_pod.recorded",
 };
 

@@ -107,6 +107,20 @@ Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry
   return Ok();
 }
 
+Status StopContainersOf(Core& core, const Context& context, const std::string& pod_id) {
+  for (const auto& entry : core.index.ContainersOf(pod_id)) {
+    RETURN_IF_ERROR(StopContainer(core, context, *entry, /*timeout_s=*/0));
+  }
+  return Ok();
+}
+
+Status RemoveContainersOf(Core& core, const Context& context, const std::string& pod_id) {
+  for (const auto& entry : core.index.ContainersOf(pod_id)) {
+    RETURN_IF_ERROR(RemoveContainer(core, context, *entry));
+  }
+  return Ok();
+}
+
 Status RecordExit(Core& core, ContainerEntry& entry,
                   const std::optional<shim::wire::ExitStatus>& exit) {
   const auto [id, cgroup] =

@@ -17,6 +17,10 @@ Status StopContainer(Core& core, const Context& context, ContainerEntry& entry, 
 // Kills it if it runs and removes everything of it.
 Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry);
 
+// All containers of a pod, at once and without a grace period.
+Status StopContainersOf(Core& core, const Context& context, const std::string& pod_id);
+Status RemoveContainersOf(Core& core, const Context& context, const std::string& pod_id);
+
 // Records how it ended and lets its cgroup go. Without a status the shim has gone without a word:
 // what is left of the container is killed first.
 Status RecordExit(Core& core, ContainerEntry& entry,

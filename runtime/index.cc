@@ -5,6 +5,15 @@
 namespace berth::runtime {
 
 // NUL separates the parts: it cannot be in a name that was validated.
+std::vector<std::shared_ptr<ContainerEntry>> Index::ContainersOf(const std::string& pod_id) {
+  auto mine = containers.All();
+  std::erase_if(mine, [&](const auto& entry) {
+    return entry->With(
+        [&](const ContainerRecord& record) { return record.container.pod_id != pod_id; });
+  });
+  return mine;
+}
+
 std::string PodKey(const PodMetadata& metadata) {
   return StrCat(metadata.namespace_, '\0', metadata.name, '\0', metadata.uid, '\0',
                 metadata.attempt);

@@ -69,6 +69,9 @@ class Table {
 struct Index {
   Table<PodEntry> pods;
   Table<ContainerEntry> containers;
+
+  // Those that are still being made with them.
+  std::vector<std::shared_ptr<ContainerEntry>> ContainersOf(const std::string& pod_id);
 };
 
 // What no two pods, or two containers, may share.

@@ -76,8 +76,9 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
   RETURN_IF_ERROR(AppArmorProfileFor(config.security.apparmor, config.security.privileged));
   RETURN_IF_ERROR(SelinuxLabelsFor(config.security.selinux, config.security.privileged, ""));
   for (const PortMapping& mapping : config.port_mappings) {
-    if (mapping.container_port < 1 || mapping.container_port > 65535 || mapping.host_port < 0 ||
-        mapping.host_port > 65535) {
+    // A host port of 0 publishes nothing.
+    if (mapping.container_port < (mapping.host_port == 0 ? 0 : 1) ||
+        mapping.container_port > 65535 || mapping.host_port < 0 || mapping.host_port > 65535) {
       return Error(Code::kInvalidArgument, "port_mappings: a port is not in 1..65535");
     }
   }
@@ -277,20 +278,12 @@ Result<std::string> PodManager::Run(const Context& context, const PodConfig& con
 
 namespace {
 
-Status StopContainersOf(Core& core, const Context& context, const std::string& pod_id) {
-  for (const auto& container : core.index.containers.All()) {
-    const bool mine = container->With(
-        [&](const ContainerRecord& record) { return record.container.pod_id == pod_id; });
-    if (mine) RETURN_IF_ERROR(StopContainer(core, context, *container, /*timeout_s=*/0));
-  }
-  return Ok();
-}
-
 Status StopLocked(Core& core, const Context& context, PodEntry& entry) {
   const std::string id = entry.With([](const PodRecord& record) { return record.pod.id; });
   // Not ready from now on, so that no container is started while the others are stopped.
   RETURN_IF_ERROR(
       core.Save(entry, [](PodRecord& record) { record.pod.state = PodState::kNotReady; }));
+  Failpoint("stop_pod.recorded");
   RETURN_IF_ERROR(StopContainersOf(core, context, id));
   RETURN_IF_ERROR(TearDownPod(core, context, entry));
   auto stopped = [](PodRecord& record) {
@@ -333,11 +326,7 @@ Status PodManager::Remove(const Context& context, const std::string& id) {
   RETURN_IF_ERROR(
       core_.Save(*entry, [](PodRecord& record) { record.phase = PodPhase::kRemoving; }));
   Failpoint("remove_pod.recorded");
-  for (const auto& container : core_.index.containers.All()) {
-    const bool mine = container->With(
-        [&](const ContainerRecord& record) { return record.container.pod_id == whole_id; });
-    if (mine) RETURN_IF_ERROR(RemoveContainer(core_, context, *container), "remove pod ", id);
-  }
+  RETURN_IF_ERROR(RemoveContainersOf(core_, context, whole_id), "remove pod ", id);
   return ForgetPod(core_, whole_id);
 }
 

@@ -11,12 +11,11 @@ constexpr int kMaxAttempts = 16;
 
 using Containers = std::vector<std::shared_ptr<ContainerEntry>>;
 
-Containers ContainersOf(Index& index, const std::string& pod_id) {
-  Containers mine = index.containers.All();
-  std::erase_if(mine, [&](const auto& entry) {
-    return entry->With([&](const ContainerRecord& record) {
-      return record.container.pod_id != pod_id || record.phase == ContainerPhase::kCreating;
-    });
+Containers VisibleContainersOf(Index& index, const std::string& pod_id) {
+  Containers mine = index.ContainersOf(pod_id);
+  std::erase_if(mine, [](const auto& entry) {
+    return entry->With(
+        [](const ContainerRecord& record) { return record.phase == ContainerPhase::kCreating; });
   });
   return mine;
 }
@@ -31,7 +30,7 @@ PodSnapshot TakePodSnapshot(Index& index, PodEntry& pod) {
     const uint64_t pod_version = pod.version();
     snapshot.pod = pod.With([](const PodRecord& record) { return record.pod; });
     snapshot.containers.clear();
-    const Containers containers = ContainersOf(index, snapshot.pod.id);
+    const Containers containers = VisibleContainersOf(index, snapshot.pod.id);
     std::vector<uint64_t> versions;
     for (const auto& entry : containers) {
       versions.push_back(entry->version());
@@ -39,7 +38,8 @@ PodSnapshot TakePodSnapshot(Index& index, PodEntry& pod) {
           entry->With([](const ContainerRecord& record) { return record.container; }));
     }
     snapshot.timestamp_ns = WallNs();
-    bool same = pod.version() == pod_version && ContainersOf(index, snapshot.pod.id) == containers;
+    bool same =
+        pod.version() == pod_version && VisibleContainersOf(index, snapshot.pod.id) == containers;
     for (size_t i = 0; same && i < containers.size(); ++i) {
       same = containers[i]->version() == versions[i];
     }

@@ -103,7 +103,9 @@ Status RecoverContainer(Core& core, ContainerEntry& entry) {
 // ---- pods
 
 Status RemoveRecovered(Core& core, PodEntry& entry, const std::string& id) {
-  RETURN_IF_ERROR(TearDownPod(core, Context::ForUndo(60'000), entry));
+  const Context context = Context::ForUndo(60'000);
+  RETURN_IF_ERROR(RemoveContainersOf(core, context, id));
+  RETURN_IF_ERROR(TearDownPod(core, context, entry));
   return ForgetPod(core, id);
 }
 
@@ -128,7 +130,10 @@ Status RecoverPod(Core& core, PodEntry& entry) {
     case PodPhase::kReady: {
       if (record.pod.state == PodState::kReady && NamespacesLive(core, record.pod)) return Ok();
       RETURN_IF_ERROR(core.Save(entry, [](PodRecord& r) { r.pod.state = PodState::kNotReady; }));
-      RETURN_IF_ERROR(TearDownPod(core, Context::ForUndo(60'000), entry));
+      // Stopped only with all that is in it; should one hang, StopPodSandbox tries again.
+      const Context context = Context::ForUndo(60'000);
+      RETURN_IF_ERROR(StopContainersOf(core, context, record.pod.id));
+      RETURN_IF_ERROR(TearDownPod(core, context, entry));
       return core.Save(entry, [](PodRecord& r) {
         r.phase = PodPhase::kStopped;
         r.init = {};
@@ -188,15 +193,24 @@ Status SweepNetworks(Core& core) {
 Status SweepCgroups(Core& core) {
   const std::string& parent = core.config.cgroup.default_parent;
   ASSIGN_OR_RETURN(auto paths, core.cgroups->List(parent));
-  std::set<std::string> known;
-  for (const auto& entry : core.index.containers.All()) {
-    known.insert(entry->With([](const ContainerRecord& record) { return record.cgroup_path; }));
-  }
+  std::set<std::string> pods, containers;
   for (const auto& entry : core.index.pods.All()) {
-    known.insert(PodCgroup(core, entry->With([](const PodRecord& record) { return record.pod; })));
+    pods.insert(PodCgroup(core, entry->With([](const PodRecord& record) { return record.pod; })));
   }
+  for (const auto& entry : core.index.containers.All()) {
+    containers.insert(
+        entry->With([](const ContainerRecord& record) { return record.cgroup_path; }));
+  }
+  // What is in a container's cgroup is its own: of its execs, or made by itself.
+  auto is_containers = [&](std::string_view path) {
+    for (size_t end = path.size(); end != std::string_view::npos && end > 0;
+         end = path.rfind('/', end - 1)) {
+      if (containers.contains(std::string(path.substr(0, end)))) return true;
+    }
+    return false;
+  };
   for (const std::string& path : paths) {
-    if (known.contains(path)) continue;
+    if (pods.contains(path) || is_containers(path)) continue;
     Status status = core.cgroups->Kill(path);
     if (status.ok()) status = core.cgroups->Remove(path);
     LogFailure("cgroup", path, status);

@@ -1,6 +1,8 @@
 // A daemon that ends, and the next one that finds everything again.
 #include <signal.h>
 
+#include <optional>
+
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -28,6 +30,7 @@ TEST_P(Restart, TheSameAnswersAndNoContainerNotices) {
   auto leaves = RunContainer(*pod, ShellConfig("sleep 0.7; echo bye; exit 6", "leaves"));
   ASSERT_OK(leaves);
 
+  ShellIn(*running, "sleep 1000 >/dev/null 2>&1 & echo $! >/left-by-an-exec");
   std::vector<std::string> before;
   auto answers = [&] {
     std::vector<std::string> all;
@@ -55,7 +58,7 @@ TEST_P(Restart, TheSameAnswersAndNoContainerNotices) {
   EXPECT_EQ(LogText(Log(*leaves)), "bye\n");
 
   // Nothing is missing in the log of the one that went on, and it still answers.
-  ShellIn(*running, "true");
+  EXPECT_EQ(ShellIn(*running, "kill -0 $(cat /left-by-an-exec) && echo lives"), "lives\n");
   ASSERT_OK(Stop(*running));
   const std::string text = LogText(Log(*running));
   const std::vector<std::string_view> lines = Split(text, '\n');
@@ -76,6 +79,22 @@ INSTANTIATE_TEST_SUITE_P(Signals, Restart, ::testing::Values(SIGTERM, SIGKILL),
 // begun, the same request works, and after removal nothing is left.
 class Crash : public ::testing::TestWithParam<std::string_view> {
  protected:
+  // The id; nothing if something fails.
+  static std::optional<std::string> CreateAndStart(Node& node,
+                                                   const rt::CreateContainerRequest& create) {
+    auto container = node.cri().Call(create);
+    if (!container.ok()) return std::nullopt;
+    rt::ContainerStatusRequest ask;
+    ask.set_container_id(container->container_id());
+    auto status = node.cri().Call(ask);
+    if (!status.ok()) return std::nullopt;
+    if (status->status().state() == rt::CONTAINER_CREATED) {
+      rt::StartContainerRequest start;
+      start.set_container_id(container->container_id());
+      if (!node.cri().Call(start).ok()) return std::nullopt;
+    }
+    return container->container_id();
+  }
   // A pull, a pod, a container and its removal; false as soon as something fails. In a pod with a
   // user namespace the container has an image as a volume, too.
   static bool RunAll(Node& node, const rt::PodSandboxConfig& pod_config, const std::string& image) {
@@ -85,6 +104,10 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
     rt::RunPodSandboxRequest run;
     *run.mutable_config() = pod_config;
     auto pod = node.cri().Call(run);
+    if (pod.code() == Code::kAlreadyExists) {  // it was being stopped, and that was finished
+      if (!node.RemoveAllPods().ok()) return false;
+      pod = node.cri().Call(run);
+    }
     if (!pod.ok()) return false;
     rt::CreateContainerRequest create;
     create.set_pod_sandbox_id(pod->pod_sandbox_id());
@@ -99,20 +122,13 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
       volume->set_container_path("/volume");
       volume->set_readonly(true);
     }
-    auto container = node.cri().Call(create);
-    if (!container.ok()) return false;
-    rt::ContainerStatusRequest ask;
-    ask.set_container_id(container->container_id());
-    auto status = node.cri().Call(ask);
-    if (!status.ok()) return false;
-    if (status->status().state() == rt::CONTAINER_CREATED) {
-      rt::StartContainerRequest start;
-      start.set_container_id(container->container_id());
-      if (!node.cri().Call(start).ok()) return false;
-    }
+    const auto container = CreateAndStart(node, create);
+    if (!container) return false;
     rt::RemoveContainerRequest remove_container;
-    remove_container.set_container_id(container->container_id());
+    remove_container.set_container_id(*container);
     if (!node.cri().Call(remove_container).ok()) return false;
+    // The second one goes with its pod.
+    if (!CreateAndStart(node, create)) return false;
     rt::RemovePodSandboxRequest remove_pod;
     remove_pod.set_pod_sandbox_id(pod->pod_sandbox_id());
     return node.cri().Call(remove_pod).ok();
@@ -173,6 +189,47 @@ INSTANTIATE_TEST_SUITE_P(Failpoints, CrashInAUserNamespace,
                                            "create_container.snapshot", "start_container.shim",
                                            "start_container.launched"),
                          NameOf);
+
+TEST(InterruptedStop, EndsTheContainersBeforeThePodIsStopped) {
+  auto image = TestImage();
+  ASSERT_OK(image);
+  auto node = Node::Start({.failpoint = "stop_pod.recorded"});
+  ASSERT_OK(node);
+  Cri& cri = (*node)->cri();
+  rt::PullImageRequest pull;
+  pull.mutable_image()->set_image(*image);
+  ASSERT_OK(cri.Call(pull));
+  rt::RunPodSandboxRequest run;
+  run.mutable_config()->mutable_metadata()->set_name("stopped");
+  run.mutable_config()->mutable_metadata()->set_namespace_("e2e");
+  run.mutable_config()->mutable_metadata()->set_uid("uid");
+  auto pod = cri.Call(run);
+  ASSERT_OK(pod);
+  rt::CreateContainerRequest create;
+  create.set_pod_sandbox_id(pod->pod_sandbox_id());
+  *create.mutable_sandbox_config() = run.config();
+  create.mutable_config()->mutable_metadata()->set_name("main");
+  create.mutable_config()->mutable_image()->set_image(*image);
+  for (const char* word : {"sleep", "1000"}) create.mutable_config()->add_command(word);
+  auto container = cri.Call(create);
+  ASSERT_OK(container);
+  rt::StartContainerRequest start;
+  start.set_container_id(container->container_id());
+  ASSERT_OK(cri.Call(start));
+  rt::StopPodSandboxRequest stop;
+  stop.set_pod_sandbox_id(pod->pod_sandbox_id());
+  EXPECT_FALSE(cri.Call(stop).ok()) << "the failpoint was not reached";
+  ASSERT_OK((*node)->StopDaemon(SIGKILL));
+  ASSERT_OK((*node)->StartDaemon());
+  rt::ContainerStatusRequest ask;
+  ask.set_container_id(container->container_id());
+  auto status = (*node)->cri().Call(ask);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->status().state(), rt::CONTAINER_EXITED);
+  EXPECT_EQ(status->status().exit_code(), 137);
+  ASSERT_OK((*node)->RemoveAllPods());
+  EXPECT_EQ((*node)->Remains(), std::vector<std::string>());
+}
 
 }  // namespace
 }  // namespace berth::e2e
