@@ -13,6 +13,10 @@
 
 namespace berth {
 
+// The environment's PATH for a program of the host that executes others itself.
+inline constexpr char kProgramsPath[] =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 struct SpawnOptions {
   std::vector<std::string> args;  // args[0] is the name that the program sees
   std::vector<std::string> env;   // the whole environment: nothing is inherited

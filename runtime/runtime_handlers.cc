@@ -18,7 +18,7 @@ Result<bool> KnowsRecursiveReadOnly(const config::RuntimeHandler& handler) {
   SpawnOptions options;
   options.path = handler.path;
   options.args = {handler.path, "features"};
-  options.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  options.env = {kProgramsPath};
   options.new_session = true;
   ASSIGN_OR_RETURN(auto output,
                    RunProgram(Context::WithTimeoutMs(kFeaturesTimeoutMs), options, ""));

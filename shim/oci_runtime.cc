@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -22,8 +23,12 @@ constexpr char kConsoleName[] = "console.sock";
 constexpr char kRootName[] = "rootfs";
 constexpr size_t kMaxLogBytes = 256 << 10;
 constexpr size_t kMaxProcessBytes = 4 << 20;
-constexpr int64_t kCreateTimeoutMs = 100'000;
+// All of a launch, with what undoes it, is over before the daemon gives it up (120 s), and what a
+// running container is asked for before a stop, which may wait behind it, does (5 s).
+constexpr int64_t kCreateTimeoutMs = 60'000;
 constexpr int64_t kCommandTimeoutMs = 20'000;
+constexpr int64_t kRequestTimeoutMs = 3'500;
+constexpr int64_t kKillWaitMs = 500;
 
 void AppendJson(std::string_view text, std::string& out) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -68,17 +73,23 @@ std::string MessageOf(std::string_view line) {
   return message;
 }
 
-// So that the caller can tell what a shell tells by 126 and 127.
-Code CodeOf(std::string_view message) {
-  auto has = [&](std::string_view text) { return message.find(text) != std::string_view::npos; };
-  if (has("executable file not found") || has("no such file or directory") ||
+// So that the caller can tell what a shell tells by 126 and 127: as a program that the shim itself
+// cannot execute, InvalidArgument with the errno of its execve(2). The runtimes tell of such an
+// errno, and of every other, in words only.
+Error ErrorOf(std::string_view said, std::string message) {
+  auto has = [&](std::string_view text) { return said.find(text) != std::string_view::npos; };
+  int cause = 0;
+  if (has("executable file") || has("no such file or directory") ||
       has("No such file or directory")) {
-    return Code::kNotFound;
+    cause = ENOENT;
+  } else if (has("permission denied") || has("Permission denied")) {
+    cause = EACCES;
+  } else if (has("exec format error") || has("Exec format error")) {
+    cause = ENOEXEC;
   }
-  if (has("permission denied") || has("Permission denied") || has("exec format error")) {
-    return Code::kPermissionDenied;
-  }
-  return Code::kInternal;
+  if (cause == 0) return {Code::kInternal, std::move(message)};
+  // The working directory, which is none either, is not the program.
+  return {Code::kInvalidArgument, std::move(message), has("chdir") ? 0 : cause};
 }
 
 // Where the runtime sends the master of a terminal that it has made (runtime-spec's console
@@ -172,15 +183,24 @@ Status OciRuntime::Run(const std::vector<std::string>& command, const std::vecto
                                            "--log-format", "json"};
   options.args.insert(options.args.end(), common.begin(), common.end());
   options.args.insert(options.args.end(), command.begin(), command.end());
-  options.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  options.env = {kProgramsPath};
   options.child_fds = child_fds;
-  ASSIGN_OR_RETURN(auto child, Spawn(options));
-  ASSIGN_OR_RETURN(int code, child.Wait(Context::WithTimeoutMs(timeout_ms)), plan_.path, " ",
-                   command[0]);
-  if (code == 0) return Ok();
+  options.new_session = true;
+  const std::string what = StrCat(plan_.path, " ", command[0]);
+  auto child = Spawn(options);
+  // NotFound would be read as "no container".
+  if (!child.ok()) return std::move(child).error().WithCode(Code::kFailedPrecondition);
+  auto code = child->Wait(Context::WithTimeoutMs(timeout_ms));
+  if (!code.ok()) {
+    kill(-child->pid(), SIGKILL);  // with what it has started
+    // Should even that take long, it is reaped as any child.
+    if (!child->Wait(Context::WithTimeoutMs(kKillWaitMs)).ok()) (void)child->Release();
+    return std::move(code).error().Wrap(what);
+  }
+  if (*code == 0) return Ok();
   const std::string why = LastError();
-  return Error(CodeOf(why), StrCat(plan_.path, " ", command[0], ": ",
-                                   why.empty() ? StrCat("exit ", code) : Printable(why, 1024)));
+  return ErrorOf(why,
+                 StrCat(what, ": ", why.empty() ? StrCat("exit ", *code) : Printable(why, 1024)));
 }
 
 Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,
@@ -236,7 +256,7 @@ Result<Process> OciRuntime::Exec(const wire::ProcessPlan& process, const std::st
   const std::string pid_file = StrCat("exec-", number, ".pid");
   RETURN_IF_ERROR(AtomicWriteFileAt(state_dir_, file, json, 0600));
   auto started = RunDetached({"exec", "--detach", "--process", StrCat(plan_.directory, "/", file)},
-                             pid_file, stdio, process.terminal, kCommandTimeoutMs);
+                             pid_file, stdio, process.terminal, kRequestTimeoutMs);
   unlinkat(state_dir_, file.c_str(), 0);
   unlinkat(state_dir_, pid_file.c_str(), 0);
   if (started.ok() && !exec_cgroup.empty()) {
@@ -247,7 +267,7 @@ Result<Process> OciRuntime::Exec(const wire::ProcessPlan& process, const std::st
 }
 
 Status OciRuntime::Kill(int signal) {
-  return Run({"kill", plan_.id, StrCat(signal)}, {-1, -1, -1}, kCommandTimeoutMs);
+  return Run({"kill", plan_.id, StrCat(signal)}, {-1, -1, -1}, kRequestTimeoutMs);
 }
 
 void OciRuntime::Delete() {

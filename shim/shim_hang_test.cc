@@ -1,4 +1,4 @@
-// A file system that does not answer must hold up the process that looks into it, and nobody else.
+// What does not answer must hold up who has asked it, and nobody else.
 #include <gmock/gmock.h>
 #include <linux/fuse.h>
 #include <poll.h>
@@ -161,6 +161,47 @@ TEST_F(ShimHangTest, ACallerThatLeavesLeavesNothing) {
     usleep(10'000);
   }
   FAIL() << output;
+}
+
+// An OCI runtime that does nothing but to start a process, and whose `kill` hangs.
+constexpr char kHangingRuntime[] = R"(#!/bin/sh
+while [ $# -gt 0 ]; do
+  case $1 in
+    create|start|kill|delete) verb=$1 ;;
+    --pid-file) pid_file=$2 ;;
+    --log) log=$2 ;;
+  esac
+  shift
+done
+case $verb in
+  create) sleep 1000 & echo $! > $pid_file ;;
+  kill) sleep 1001 & echo $! > $log.child; wait ;;
+esac
+)";
+
+TEST_F(ShimTest, ARuntimesCommandThatHangsIsKilledWithAllThatItStarted) {
+  const UniqueFd dir = std::move(*Open(dir_, O_RDONLY | O_DIRECTORY));
+  ASSERT_TRUE(AtomicWriteFileAt(dir.get(), "runtime", kHangingRuntime, 0755).ok());
+  plan_.oci_runtime = {dir_ + "/runtime", {}, "id", dir_ + "/state"};
+  auto launched = Launch({});
+  ASSERT_TRUE(launched.ok()) << launched.error().message();
+  const int64_t begun = MonotonicNs();
+  ASSERT_TRUE(
+      SendPacket(socket_.get(), wire::Pack(wire::Type::kSignal, wire::Signal{SIGTERM})).ok());
+  auto answer = Receive<wire::State>(socket_.get(), wire::Type::kDone);
+  // A stop waits 5 s for it.
+  EXPECT_LT(MonotonicNs() - begun, 5'000'000'000);
+  ASSERT_FALSE(answer.ok());
+  EXPECT_EQ(answer.code(), Code::kDeadlineExceeded);
+  auto text = ReadFile(dir_ + "/state/runtime.log.child");
+  ASSERT_TRUE(text.ok());
+  const pid_t left = *ParseNumber<pid_t>(Trim(*text));
+  for (int i = 0; i < 1000 && kill(left, 0) == 0; ++i) usleep(1000);
+  EXPECT_NE(kill(left, 0), 0);
+  EXPECT_EQ(kill(launched->pid, SIGKILL), 0);
+  auto exit = AwaitExit();
+  ASSERT_TRUE(exit.ok());
+  EXPECT_EQ(exit->exit_code, 137);
 }
 
 }  // namespace

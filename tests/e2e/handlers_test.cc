@@ -6,10 +6,13 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "base/time.h"
-#include "tests/e2e/e2e_test.h"
+#include "tests/e2e/streaming_test.h"
 
 namespace berth::e2e {
 namespace {
+
+const std::vector<std::pair<std::string, int>> kBadPrograms = {
+    {"no-such-program", 127}, {"/no/such/program", 127}, {"/etc/passwd", 126}};
 
 class Handlers : public E2eTest {
  protected:
@@ -151,6 +154,38 @@ TEST_P(OciHandlers, ExecGivesOutputCodesAndTheContainersEnvironment) {
   FAIL() << ShellIn(*container, "ps");
 }
 
+// What a shell answers, as with the built-in handler; and never "no such container".
+TEST_P(OciHandlers, ProgramsThatCannotBeExecuted) {
+  auto pod = RunTheirPod();
+  ASSERT_OK(pod);
+  auto container = RunContainer(*pod, ShellConfig("sleep 1000"));
+  ASSERT_OK(container);
+  for (const auto& [program, code] : kBadPrograms) {
+    auto answer = Exec(*container, {program});
+    ASSERT_OK(answer);
+    EXPECT_EQ(answer->exit_code(), code) << program << ": " << answer->stderr();
+    EXPECT_NE(answer->stderr(), "") << program;
+  }
+}
+
+class OciHandlerStreams : public Streaming, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(OciHandlerStreams, ProgramsThatCannotBeExecuted) {
+  auto pod = RunPod(PodConfig("theirs"), GetParam());
+  ASSERT_OK(pod);
+  auto container = RunContainer(*pod, ShellConfig("sleep 1000"));
+  ASSERT_OK(container);
+  container_ = *container;
+  for (const auto& [program, code] : kBadPrograms) {
+    auto client = Spdy(ExecUrl({program}));
+    ASSERT_NE(client, nullptr);
+    const CommandStreams streams = OpenCommandStreams(*client, {});
+    ASSERT_OK(client->ReadUntil([&] { return client->stream(streams.error).ended; }));
+    const std::string& status = client->stream(streams.error).data;
+    EXPECT_NE(status.find(StrCat("\"", code, "\"")), std::string::npos) << program << status;
+  }
+}
+
 TEST_P(OciHandlers, StopSendsTheSignalAndThenKills) {
   auto pod = RunTheirPod();
   ASSERT_OK(pod);
@@ -206,7 +241,7 @@ TEST_P(OciHandlers, AFailedStartSaysWhyAndLeavesNothing) {
   ASSERT_OK(pod);
   auto container = Create(*pod, ProgramConfig("/no/such/program"));
   ASSERT_OK(container);
-  EXPECT_FAILS(StartIt(*container), Code::kNotFound, "/no/such/program");
+  EXPECT_FAILS(StartIt(*container), Code::kInvalidArgument, "/no/such/program");
   auto status = Status(*container);
   ASSERT_OK(status);
   EXPECT_EQ(status->reason(), "StartError");
@@ -254,8 +289,12 @@ TEST_P(OciHandlers, ADaemonsRestartChangesNothing) {
   EXPECT_EQ(node().Remains(), std::vector<std::string>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Debian, OciHandlers, ::testing::Values("runc", "crun"),
-                         [](const auto& tested) { return std::string(tested.param); });
+const auto kRuntimes = ::testing::Values("runc", "crun");
+std::string RuntimeName(const ::testing::TestParamInfo<const char*>& tested) {
+  return tested.param;
+}
+INSTANTIATE_TEST_SUITE_P(Debian, OciHandlers, kRuntimes, RuntimeName);
+INSTANTIATE_TEST_SUITE_P(Debian, OciHandlerStreams, kRuntimes, RuntimeName);
 
 }  // namespace
 }  // namespace berth::e2e
