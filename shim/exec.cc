@@ -74,7 +74,7 @@ Result<ExecProcess> StartExec(const wire::Exec& request, int state_dir, int init
                                      : LaunchExec({process, plan.cgroup, plan.user_namespace,
                                                    exec.cgroup, init_pidfd, stdio.child});
   if (!launched.ok()) {
-    ForgetExec(exec);
+    (void)RemoveExecCgroup(exec.cgroup);
     return std::move(launched).error();
   }
   exec.pid = launched->pid;
@@ -112,8 +112,8 @@ void KillExec(const ExecProcess& exec) {
   if (!exec.cgroup.empty()) KillCgroup(exec.cgroup);
 }
 
-void ForgetExec(const ExecProcess& exec) {
-  if (!exec.cgroup.empty()) (void)rmdir(exec.cgroup.c_str());
+bool RemoveExecCgroup(const std::string& cgroup) {
+  return cgroup.empty() || rmdir(cgroup.c_str()) == 0 || errno != EBUSY;
 }
 
 }  // namespace berth::shim

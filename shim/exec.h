@@ -41,8 +41,8 @@ std::optional<Error> GiveUpLateStart(ExecProcess& exec);
 
 // SIGKILL for the process and everything it has started.
 void KillExec(const ExecProcess& exec);
-// Removes its cgroup, unless a process that it left behind still lives there.
-void ForgetExec(const ExecProcess& exec);
+// Removes its cgroup. False while a process that it left behind still lives there.
+bool RemoveExecCgroup(const std::string& cgroup);
 
 // SIGKILL for every process in the cgroup directory and those below: cgroup.kill where there is
 // one, else by pid until none is left (bounded: a process in the D state stays).

@@ -128,13 +128,15 @@ void Server::ReapChildren() {
     exit.finished_at_ns = WallNs();
     // It has said all that it will, up to the end of file.
     while (exec->second.sync.ok()) Advance(exec->first, exec->second);
-    ForgetExec(exec->second);
+    if (!RemoveExecCgroup(exec->second.cgroup)) busy_cgroups_.push_back(exec->second.cgroup);
     if (Connection* connection = ConnectionOf(exec->first)) {
       connection->exec = 0;
       Send(connection->socket.get(), wire::Type::kExecExited, exit);
     }
     execs_.erase(exec);
   }
+  // Their processes may have been those that have just gone.
+  std::erase_if(busy_cgroups_, RemoveExecCgroup);
 }
 
 void Server::Serve(Connection& connection) {

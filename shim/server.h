@@ -61,6 +61,7 @@ class Server {
   Container container_;
   std::vector<Connection> connections_;
   std::map<int, ExecProcess> execs_;
+  std::vector<std::string> busy_cgroups_;  // of execs that ended before what they started
   int next_exec_ = 1;
   bool done_ = false;
 };

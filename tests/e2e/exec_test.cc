@@ -1,4 +1,6 @@
 // ExecSync: output, exit codes, time-outs, identity.
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/file.h"
@@ -9,7 +11,22 @@
 namespace berth::e2e {
 namespace {
 
-class ExecSync : public InAContainer {};
+class ExecSync : public InAContainer {
+ protected:
+  // How many the container has for its execs.
+  size_t ExecCgroups() {
+    std::error_code error;
+    std::filesystem::path root("/sys/fs/cgroup");
+    if (HasCgroupV1()) root /= "pids";
+    size_t count = 0;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(root / node().cgroup() / pod_ / container_, error)) {
+      count += entry.path().filename().string().starts_with("exec-") ? 1 : 0;
+    }
+    EXPECT_FALSE(error) << error.message();
+    return count;
+  }
+};
 
 TEST_F(ExecSync, BothStreamsAndTheExitCode) {
   auto result = Exec(container_, {"sh", "-c", "echo out; echo err >&2; exit 5"});
@@ -52,6 +69,15 @@ TEST_F(ExecSync, ATimeOutKillsTheProcessAndItsChildren) {
   EXPECT_EQ(ShellIn(container_, "ps | grep 'sleep 424[2-4]' || true"), "");
   // The container itself lives on.
   EXPECT_EQ(Status(container_)->state(), rt::CONTAINER_RUNNING);
+}
+
+// Its cgroup is busy when it ends, and must not stay for the container's life.
+TEST_F(ExecSync, WhatAnExecLeavesBehindTakesItsCgroupAlong) {
+  ASSERT_OK(Exec(container_, {"sh", "-c", "sleep 0.3 >/dev/null 2>&1 &"}));
+  EXPECT_EQ(ExecCgroups(), 1u);
+  usleep(400'000);
+  ASSERT_OK(Exec(container_, {"true"}));
+  EXPECT_EQ(ExecCgroups(), 0u);
 }
 
 TEST_F(ExecSync, AChildInTheBackgroundDoesNotHoldTheAnswerUp) {
