@@ -136,19 +136,16 @@ void ReadV1(const OpenCgroupDirectory& open, const std::vector<std::string>& pag
   }
 }
 
-// On v2 an exec has a cgroup below the container's.
+// On v2 an exec has a cgroup below the container's, and a container may make others.
 void AddV2Processes(int dir, std::vector<pid_t>& pids) {
   AddProcesses(dir, "cgroup.procs", pids);
   auto listing = OpenAt(dir, ".", O_RDONLY | O_DIRECTORY);
   struct stat info {};
   // A cgroup has two links and one for each cgroup in it.
   if (!listing.ok() || fstat(listing->get(), &info) != 0 || info.st_nlink <= 2) return;
-  (void)ForEachEntry(listing->get(), [&](const std::string& name) {
-    if (fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode)) {
-      AddProcesses(dir, name + "/cgroup.procs", pids);
-    }
-    return Ok();
-  });
+  auto below = CgroupsBelow(dir, ".");
+  if (!below.ok()) return;
+  for (const std::string& cgroup : *below) AddProcesses(dir, cgroup + "/cgroup.procs", pids);
 }
 
 void ReadV2(int dir, const std::vector<std::string>& page_sizes, CgroupDetails& details) {

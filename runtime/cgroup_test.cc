@@ -275,6 +275,18 @@ TEST_P(CgroupTest, CpusetsAreInheritedAndSet) {
   EXPECT_EQ(Reap(pid), 0);
 }
 
+TEST_P(CgroupTest, AFailedUpdateTakesTheCpusetBack) {
+  if (!Has("cpuset")) GTEST_SKIP() << "no cpuset controller here";
+  Create();
+  const std::string file = Dir("cpuset", path_) + "/cpuset.cpus";
+  const std::string before = Text(file);
+  LinuxResources r;
+  r.cpuset_cpus = "0";
+  r.cpuset_mems = "1000";  // no machine has that many
+  EXPECT_FALSE(driver_->Update(path_, r).ok());
+  EXPECT_EQ(Text(file), before);
+}
+
 TEST_P(CgroupTest, AFailedCreateLeavesNothing) {
   LinuxResources r;
   r.hugepage_limits = {{"3MB", 4096}};  // no machine has this page size

@@ -225,8 +225,9 @@ Status ApplySettings(const std::vector<CgroupSetting>& settings,
     std::optional<std::string> former;
     if (all_or_nothing && dir >= 0) former = ReadCgroupFile(dir, setting.file);
     ASSIGN_OR_RETURN(bool written, ApplyOne(setting, dir));
-    if (!written || !former || former->empty()) continue;
-    undo.Add(setting.file, [dir, file = setting.file, text = *std::move(former)] {
+    if (!written || !former) continue;
+    // A cpuset that has none of its own reads empty; a line end takes away what was given to it.
+    undo.Add(setting.file, [dir, file = setting.file, text = *std::move(former) + "\n"] {
       return WriteFileAt(dir, file, text);
     });
   }

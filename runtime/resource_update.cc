@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include "base/file.h"
+#include "base/undo.h"
 #include "runtime/oci_bundle.h"
 #include "runtime/pod_cgroup.h"
 #include "shim/wire/messages.h"
@@ -41,8 +42,9 @@ Status RewritePlan(Core& core, const std::string& id, const LinuxResources& reso
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
 }
 
-Status UpdateRunning(Core& core, const ContainerRecord& record, const LinuxResources& merged) {
-  const LinuxResources& former = record.container.resources;
+// All or nothing.
+Status UpdateRunning(Core& core, const ContainerRecord& record, const LinuxResources& former,
+                     const LinuxResources& merged) {
   RETURN_IF_ERROR(core.cgroups->Update(record.cgroup_path, merged));
   if (merged.oom_score_adj == former.oom_score_adj) return Ok();
   Status scored = SetOomScores(core, record.cgroup_path, merged.oom_score_adj);
@@ -82,16 +84,23 @@ Status UpdateContainerResources(Core& core, const Context& context, ContainerEnt
   const ContainerRecord record = entry.Get();
   const LinuxResources merged = MergeResources(record.container.resources, change);
   RETURN_IF_ERROR(CheckResources(merged));
-  if (record.phase == ContainerPhase::kRunning) {
-    RETURN_IF_ERROR(UpdateRunning(core, record, merged));
-  } else if (record.phase != ContainerPhase::kCreated) {
+  const LinuxResources& former = record.container.resources;
+  const bool is_created = record.phase == ContainerPhase::kCreated;
+  if (!is_created && record.phase != ContainerPhase::kRunning) {
     return Error(Code::kFailedPrecondition, "it has exited");
   }
-  const bool is_created = record.phase == ContainerPhase::kCreated;
-  if (is_created || merged.oom_score_adj != record.container.resources.oom_score_adj) {
+  UndoStack undo;
+  if (is_created || merged.oom_score_adj != former.oom_score_adj) {
     RETURN_IF_ERROR(RewritePlan(core, record.container.id, merged));
+    undo.Add("plan", [&] { return RewritePlan(core, record.container.id, former); });
   }
-  return core.Save(entry, [&](ContainerRecord& r) { r.container.resources = merged; });
+  if (!is_created) {
+    RETURN_IF_ERROR(UpdateRunning(core, record, former, merged));
+    undo.Add("limits", [&] { return UpdateRunning(core, record, merged, former); });
+  }
+  RETURN_IF_ERROR(core.Save(entry, [&](ContainerRecord& r) { r.container.resources = merged; }));
+  undo.Commit();
+  return Ok();
 }
 
 Status UpdatePodResources(Core& core, const Context& context, PodEntry& entry,
