@@ -8,17 +8,9 @@ namespace {
 
 Result<std::vector<std::string>> CommandOf(
     const google::protobuf::RepeatedPtrField<std::string>& command) {
-  if (command.empty() || command[0].empty()) return Error(Code::kInvalidArgument, "cmd: missing");
-  size_t total = 0;
-  for (const std::string& part : command) {
-    RETURN_IF_ERROR(CheckArgumentSize(part.size(), "cmd"));
-    total += part.size() + 1;
-  }
-  if (total > kMaxArgumentBytes) {
-    return Error(Code::kInvalidArgument,
-                 StrCat("cmd: ", total, " bytes, at most ", kMaxArgumentBytes, " are possible"));
-  }
-  return std::vector<std::string>(command.begin(), command.end());
+  std::vector<std::string> words(command.begin(), command.end());
+  RETURN_IF_ERROR(runtime::CheckExecCommand(words));
+  return words;
 }
 
 // Of Exec and Attach.
@@ -63,8 +55,9 @@ grpc::Status RuntimeService::ExecSync(grpc::ServerContext* call, const pb::ExecS
     RETURN_IF_ERROR(RequireId(request->container_id(), "container_id"));
     ASSIGN_OR_RETURN(auto command, CommandOf(request->cmd()));
     ASSIGN_OR_RETURN(int64_t timeout, SecondsOf(request->timeout(), "timeout"));
-    ASSIGN_OR_RETURN(auto result, runtime_.execs().ExecSync(Bounded(*call), request->container_id(),
-                                                            command, timeout));
+    ASSIGN_OR_RETURN(auto result,
+                     runtime_.execs().ExecSync(Bounded(*call), request->container_id(), command,
+                                               timeout, [call] { return call->IsCancelled(); }));
     response->set_stdout(std::move(result.out));
     response->set_stderr(std::move(result.err));
     response->set_exit_code(result.exit_code);

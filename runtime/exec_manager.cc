@@ -37,11 +37,13 @@ class Collector {
 };
 
 // Reads both streams until they end and, if `until` (>= 0) becomes readable first, until then.
-Status Collect(const Context& context, std::array<Collector, 2>& streams, int until) {
+Status Collect(const Context& context, std::array<Collector, 2>& streams, int until,
+               const std::function<bool()>& abandoned) {
   while (until >= 0 || streams[0].fd() >= 0 || streams[1].fd() >= 0) {
     pollfd fds[3] = {
         {streams[0].fd(), POLLIN, 0}, {streams[1].fd(), POLLIN, 0}, {until, POLLIN, 0}};
     RETURN_IF_ERROR(context.Check("exec"));
+    if (abandoned()) return Error(Code::kCancelled, "nobody waits for it any more");
     if (poll(fds, 3, std::min(context.RemainingMs(), 250)) < 0 && errno != EINTR)
       return ErrnoError("poll");
     for (int i = 0; i < 2; ++i) {
@@ -72,15 +74,6 @@ std::optional<int32_t> ShellExitCode(const Error& error) {
   }
 }
 
-Status CheckCommand(const std::vector<std::string>& command) {
-  if (command.empty()) return Error(Code::kInvalidArgument, "cmd: missing");
-  size_t bytes = 0;
-  for (const std::string& arg : command) bytes += arg.size() + 16;
-  // It travels in one packet.
-  if (bytes > (60 << 10)) return Error(Code::kInvalidArgument, "cmd: longer than 60 KiB");
-  return Ok();
-}
-
 Status DoNotBlock(const UniqueFd& fd) {
   if (!fd.ok()) return Ok();
   const int flags = fcntl(fd.get(), F_GETFL);
@@ -95,6 +88,14 @@ Status DoNotBlock(const ProcessStreams& streams) {
 }
 
 }  // namespace
+
+Status CheckExecCommand(const std::vector<std::string>& command) {
+  if (command.empty() || command[0].empty()) return Error(Code::kInvalidArgument, "cmd: missing");
+  size_t bytes = 0;
+  for (const std::string& arg : command) bytes += arg.size() + 16;
+  if (bytes > (60 << 10)) return Error(Code::kInvalidArgument, "cmd: longer than 60 KiB");
+  return Ok();
+}
 
 ExecManager::ExecManager(Core& core) : core_(core) {}
 
@@ -111,7 +112,7 @@ Result<std::string> ExecManager::RunningContainer(const std::string& id) const {
 
 Result<ProcessStreams> ExecManager::Start(const Context& context, const std::string& container_id,
                                           const ExecOptions& options) {
-  RETURN_IF_ERROR(CheckCommand(options.command));
+  RETURN_IF_ERROR(CheckExecCommand(options.command));
   ASSIGN_OR_RETURN(const std::string id, RunningContainer(container_id));
   ProcessStreams streams;
   ASSIGN_OR_RETURN(auto shim, core_.ConnectShim(id));
@@ -146,8 +147,8 @@ Result<ProcessStreams> ExecManager::Start(const Context& context, const std::str
 }
 
 Result<ExecResult> ExecManager::ExecSync(const Context& context, const std::string& container_id,
-                                         const std::vector<std::string>& command,
-                                         int64_t timeout_s) {
+                                         const std::vector<std::string>& command, int64_t timeout_s,
+                                         const std::function<bool()>& abandoned) {
   const std::string what = StrCat("exec in container ", Printable(container_id));
   if (timeout_s < 0) return Error(Code::kInvalidArgument, StrCat(what, ": timeout is negative"));
   const Context limited = timeout_s > 0 ? context.Timeout(timeout_s * 1000) : context;
@@ -162,9 +163,9 @@ Result<ExecResult> ExecManager::ExecSync(const Context& context, const std::stri
                                       Collector(std::move(exec.err), result.err)};
   // On the deadline the connection closes on return, and the shim kills the process and its
   // children.
-  RETURN_IF_ERROR(Collect(limited, streams, exec.shim->fd()), what);
+  RETURN_IF_ERROR(Collect(limited, streams, exec.shim->fd(), abandoned), what);
   ASSIGN_OR_RETURN(auto exit, exec.shim->ExecExit(limited), what);
-  (void)Collect(limited.Timeout(kDrainMs), streams, /*until=*/-1);
+  (void)Collect(limited.Timeout(kDrainMs), streams, /*until=*/-1, abandoned);
   result.exit_code = exit.exit_code;
   return result;
 }

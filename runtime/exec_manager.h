@@ -2,6 +2,7 @@
 // shim, the container's own streams, sockets in a pod's network.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@ struct ExecResult {
 };
 
 inline constexpr size_t kMaxExecOutputBytes = 16 << 20;
+
+// InvalidArgument for one that is empty, or too long for the packet that brings it to the shim.
+Status CheckExecCommand(const std::vector<std::string>& command);
 
 struct ExecOptions {
   std::vector<std::string> command;
@@ -49,10 +53,12 @@ struct AttachOptions {
 class ExecManager {
  public:
   explicit ExecManager(Core& core);
-  // timeout_s 0: none. At the timeout (DeadlineExceeded) the process and its children are killed. A
+  // timeout_s 0: none. At the timeout (DeadlineExceeded) the process and its children are killed,
+  // as they are within a second of `abandoned` saying that nobody waits any more (Cancelled). A
   // command that cannot be executed is an exit code of 126 or 127 with the cause in `err`.
   Result<ExecResult> ExecSync(const Context& context, const std::string& container_id,
-                              const std::vector<std::string>& command, int64_t timeout_s);
+                              const std::vector<std::string>& command, int64_t timeout_s,
+                              const std::function<bool()>& abandoned);
 
   // NotFound or FailedPrecondition unless it is there and runs; its full id.
   Result<std::string> RunningContainer(const std::string& id) const;

@@ -94,6 +94,22 @@ TEST_F(BerthCommand, InterruptStopsTheContainer) {
   EXPECT_EQ(PodCount(), 0u);
 }
 
+// Without -i it is ExecSync, and without --timeout a call that ends with its client only.
+TEST_F(BerthCommand, AnExecWhoseClientHasGoneIsKilled) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  auto container = RunContainer(*pod, ShellConfig("sleep 1000"));
+  ASSERT_OK(container);
+  auto client = Spawn(Command({"exec", *container, "sh", "-c", "sleep 4245"}));
+  ASSERT_OK(client);
+  auto runs = [&] { return ShellIn(*container, "ps | grep -c '[s]leep 4245' || true"); };
+  for (int i = 0; i < 100 && runs() == "0\n"; ++i) usleep(20'000);
+  ASSERT_NE(runs(), "0\n");
+  client->KillAndReap();
+  for (int i = 0; i < 100 && runs() != "0\n"; ++i) usleep(20'000);
+  EXPECT_EQ(runs(), "0\n");
+}
+
 TEST_F(BerthCommand, JsonIsJson) {
   for (const std::vector<std::string>& args : {std::vector<std::string>{"info", "--output", "json"},
                                                {"version", "-o", "json"},
