@@ -47,7 +47,7 @@ grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
   for (const runtime::PodMetrics& pod : runtime_.metrics().List()) {
     pb::PodSandboxMetrics* out = response->add_pod_metrics();
     out->set_pod_sandbox_id(pod.id);
-    const BaseLabels of_pod = {pod.id, "", pod.metadata.namespace_, pod.metadata.name, ""};
+    const BaseLabels of_pod = {pod.id, "", "", pod.metadata.namespace_, pod.metadata.name, ""};
     for (const MetricValue& value : pod.values) SetMetric(value, of_pod, out->add_metrics());
     for (const runtime::ContainerMetrics& container : pod.containers) {
       pb::ContainerMetrics* one = out->add_container_metrics();
@@ -55,8 +55,12 @@ grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
       runtime::Container named;
       named.config.image = container.image;
       auto image = images_.Find(container.image_id);
-      const BaseLabels base = {container.id, ImageNameOf(named, image.get()),
-                               pod.metadata.namespace_, pod.metadata.name, container.name};
+      const BaseLabels base = {container.id,
+                               container.id,
+                               ImageNameOf(named, image.get()),
+                               pod.metadata.namespace_,
+                               pod.metadata.name,
+                               container.name};
       for (const MetricValue& value : container.values) SetMetric(value, base, one->add_metrics());
     }
   }

@@ -10,10 +10,11 @@ namespace berth::runtime {
 // CRI's MetricType, with its numbers.
 enum class MetricType { kCounter = 0, kGauge = 1 };
 
-// Labels that every metric has, in this order; those of its own follow. As with containerd and
-// CRI-O: `id` is the container's (the pod's for what is the pod's), `container` its name.
-inline constexpr std::array<std::string_view, 5> kBaseLabels = {"id", "image", "namespace", "pod",
-                                                                "container"};
+// Labels that every metric has, in this order; those of its own follow. As kubelet's cAdvisor names
+// them: `id` and `name` are the container's id, `container` is the name that its pod knows it by;
+// of what is the pod's, `id` is the pod's and the two are empty.
+inline constexpr std::array<std::string_view, 6> kBaseLabels = {"id",        "name", "image",
+                                                                "namespace", "pod",  "container"};
 
 struct MetricDescriptor {
   std::string_view name, help;

@@ -7,6 +7,10 @@
 
 namespace berth::runtime {
 
+namespace {
+constexpr int64_t kRetryMs = 1000;
+}
+
 namespace wire = shim::wire;
 
 ShimMonitor::ShimMonitor(EventLoop& loop, ExitHandler handler)
@@ -71,10 +75,20 @@ void ShimMonitor::Record() {
     if (!status.ok()) {
       LOG(ERROR) << "container " << exit.container_id
                  << ": record exit: " << status.error().message();
+      TryAgain(std::move(exit));
       continue;
     }
     (void)SendPacket(exit.connection.get(), wire::Pack(wire::Type::kAcknowledge));
   }
+}
+
+void ShimMonitor::TryAgain(Exit exit) {
+  auto shared = std::make_shared<Exit>(std::move(exit));
+  loop_.PostAfterMs(kRetryMs, [this, shared] {
+    MutexLock lock(mutex_);
+    exits_.push_back(std::move(*shared));
+    changed_.NotifyAll();
+  });
 }
 
 void ShimMonitor::Reap(Child shim) {

@@ -24,7 +24,8 @@ namespace berth::runtime {
 class ShimMonitor {
  public:
   // Called on the recorder thread, once per container. Nothing: the shim has gone without a word.
-  // The exit is acknowledged if it returns ok, and reported again to the next daemon if not.
+  // The exit is acknowledged if it returns ok, and reported again, a second later or to the next
+  // daemon, if not.
   using ExitHandler = std::function<Status(const std::string& container_id,
                                            const std::optional<shim::wire::ExitStatus>& exit)>;
   ShimMonitor(EventLoop& loop, ExitHandler handler);
@@ -43,6 +44,7 @@ class ShimMonitor {
   };
   void OnReadable(const std::string& container_id, int fd);
   void Record();
+  void TryAgain(Exit exit);
 
   EventLoop& loop_;
   ExitHandler handler_;

@@ -109,13 +109,13 @@ PodView Look(Core& core, PodEntry& entry, PodUsage& usage) {
   });
 }
 
-// Parents that more than one pod has: what is in these is not one pod's.
+// Parents that more than one ready pod has: what is in these is not one pod's.
 std::set<std::string> SharedParents(Core& core) {
   std::set<std::string> seen, shared;
   for (const auto& entry : core.index.pods.All()) {
     entry->With([&](const PodRecord& record) {
       const std::string& parent = record.pod.config.cgroup_parent;
-      if (!parent.empty() && !seen.insert(parent).second) shared.insert(parent);
+      if (IsReady(record) && !parent.empty() && !seen.insert(parent).second) shared.insert(parent);
     });
   }
   return shared;

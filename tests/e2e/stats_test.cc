@@ -337,6 +337,7 @@ TEST_F(Metrics, EveryMetricHasTheLabelsOfItsDescriptor) {
       text += StrCat(",", metric.label_values(i));
     }
     EXPECT_EQ(labels["id"], id);
+    EXPECT_EQ(labels["name"], container.empty() ? "" : id);
     EXPECT_EQ(labels["container"], container);
     EXPECT_EQ(labels["pod"], "metered");
     EXPECT_EQ(labels["namespace"], "e2e");
