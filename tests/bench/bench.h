@@ -33,10 +33,12 @@ struct Plan {
   int block = 10;
   int execs = 200;
   int lists = 100;
+  int polls = 3;
   int idle_pods = 50;
   int many_pods = 100;
   int pulls = 3;
   int64_t settle_ms = 300;
+  int64_t poll_ms = 10'000;
   int64_t memory_settle_ms = 3000;
 };
 

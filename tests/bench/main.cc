@@ -50,6 +50,7 @@ Plan QuickPlan() {
   plan.parallel_lives = 16;
   plan.execs = 30;
   plan.lists = 30;
+  plan.polls = 1;
   plan.pulls = 1;
   plan.memory_settle_ms = 1500;
   return plan;

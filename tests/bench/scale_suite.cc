@@ -53,6 +53,32 @@ Status MeasureList(Bench& bench, Target& target, const char* name,
   return Ok();
 }
 
+// What the daemon costs a node whose pods somebody looks at from time to time.
+Status MeasurePolling(Bench& bench, Target& target) {
+  const Plan& plan = bench.plan;
+  Cell& cell = bench.report->At(StrCat("Lists with ", plan.many_pods, " pods"),
+                                StrCat("daemon's CPU, all every ", plan.poll_ms / 1000, " s"),
+                                "% of a core", target.name);
+  for (int i = 0; i < plan.polls; ++i) {
+    RETURN_IF_ERROR(CheckInterrupted(bench));
+    const int64_t begin = MonotonicNs();
+    ASSIGN_OR_RETURN(int64_t before, ProcessCpuNs(target.daemon_pid), target.name);
+    for (auto list :
+         {&CriClient::ListPodSandbox, &CriClient::ListContainers, &CriClient::ListContainerStats,
+          &CriClient::ListPodSandboxStats, &CriClient::ListPodSandboxMetrics}) {
+      Result<int> count = (target.client.get()->*list)();
+      if (!count.ok() && count.code() != Code::kUnimplemented) {
+        return std::move(count).error().Wrap(target.name);
+      }
+    }
+    SleepMs(plan.poll_ms - (MonotonicNs() - begin) / 1'000'000);
+    ASSIGN_OR_RETURN(int64_t after, ProcessCpuNs(target.daemon_pid), target.name);
+    cell.samples.Add(100.0 * static_cast<double>(after - before) /
+                     static_cast<double>(MonotonicNs() - begin));
+  }
+  return Ok();
+}
+
 // With a cgroup for each, as kubelet makes them: statistics of pods are read from these.
 Result<std::vector<Pod>> PlanPodsWithCgroups(const Bench& bench, const Target& target, int count) {
   ASSIGN_OR_RETURN(auto pods, PlanPods(bench, target, count, /*host_network=*/false));
@@ -76,6 +102,7 @@ Status MeasureTarget(Bench& bench, Target& target) {
       MeasureList(bench, target, "ListPodSandboxStats", &CriClient::ListPodSandboxStats));
   RETURN_IF_ERROR(
       MeasureList(bench, target, "ListPodSandboxMetrics", &CriClient::ListPodSandboxMetrics));
+  RETURN_IF_ERROR(MeasurePolling(bench, target));
   RETURN_IF_ERROR(TakeDown(bench, target, more, plan.at_once));
   return TakeDown(bench, target, idle, plan.at_once);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -75,6 +76,15 @@ Result<int64_t> CgroupCpuNs(const std::string& cgroup) {
   auto usage = ParseNumber<int64_t>(Trim(text));
   if (!usage) return Error(Code::kInternal, StrCat(path, " is not a number"));
   return *usage;
+}
+
+Result<int64_t> ProcessCpuNs(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  const int error = clock_getcpuclockid(pid, &clock);
+  if (error != 0) return ErrnoError(error, StrCat("CPU clock of process ", pid));
+  if (clock_gettime(clock, &time) != 0) return ErrnoError(StrCat("CPU time of process ", pid));
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 Result<double> LoadAverage() {

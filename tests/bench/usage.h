@@ -21,6 +21,8 @@ Result<int64_t> MachineBusyNs();
 // CPU time of a cgroup and everything below it; `cgroup` is a path from the root of the hierarchy.
 // Works with the cpuacct controller of cgroup v1 and with v2.
 Result<int64_t> CgroupCpuNs(const std::string& cgroup);
+// CPU time of a process, of all its threads.
+Result<int64_t> ProcessCpuNs(pid_t pid);
 // The load average of the last minute.
 Result<double> LoadAverage();
 

@@ -35,6 +35,9 @@ TEST(UsageTest, FindsOwnMemoryAndProcess) {
   Result<int64_t> bytes = PssBytes(getpid());
   ASSERT_TRUE(bytes.ok()) << bytes.error().message();
   EXPECT_GT(*bytes, 100 << 10);
+  Result<int64_t> cpu = ProcessCpuNs(getpid());
+  ASSERT_TRUE(cpu.ok()) << cpu.error().message();
+  EXPECT_GT(*cpu, 0);
   Result<std::set<pid_t>> processes = Processes();
   ASSERT_TRUE(processes.ok());
   EXPECT_THAT(*processes, testing::Contains(getpid()));
