@@ -137,12 +137,13 @@ Status CreateSnapshot(Core& core, const Pod& pod, const std::string& id,
 
 // Only what the request says, never what a container mounts for itself (CVE-2021-43816). Without
 // SELinux in the kernel there is no label.
-Status RelabelVolumes(const ContainerConfig& config, const std::string& label) {
+Status RelabelVolumes(const Context& context, const ContainerConfig& config,
+                      const std::string& label) {
   if (label.empty()) return Ok();
   for (size_t i = 0; i < config.mounts.size(); ++i) {
     const Mount& mount = config.mounts[i];
     if (!mount.selinux_relabel || mount.image) continue;
-    RETURN_IF_ERROR(Relabel(mount.host_path, label), "mounts[", i, "].selinux_relabel");
+    RETURN_IF_ERROR(Relabel(context, mount.host_path, label), "mounts[", i, "].selinux_relabel");
   }
   return Ok();
 }
@@ -255,8 +256,8 @@ ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const Conta
   return record;
 }
 
-Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
-                      ContainerEntry& entry) {
+Status BuildContainer(Core& core, const Context& context, const Pod& pod,
+                      const ContainerImages& images, ContainerEntry& entry) {
   const image::Image& image = *images.own;
   ContainerRecord record = entry.Get();
   const ContainerConfig& config = record.container.config;
@@ -274,7 +275,7 @@ Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
   ASSIGN_OR_RETURN(auto user, ResolveUser(core, record, image));
   record.container.user = user.user;
   ASSIGN_OR_RETURN(auto spec, MakeSpec(core, pod, record, image.config, user.home));
-  RETURN_IF_ERROR(RelabelVolumes(config, spec.mount_label));
+  RETURN_IF_ERROR(RelabelVolumes(context, config, spec.mount_label));
   RETURN_IF_ERROR(WritePlan(core, pod, record, spec));
   return core.SaveAndTell(
       entry,

@@ -27,8 +27,8 @@ ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const Conta
 
 // Snapshot, user, OCI spec, launch plan; at the end the record says kCreated. What it leaves on
 // failure RemoveContainerFiles removes.
-Status BuildContainer(Core& core, const Pod& pod, const ContainerImages& images,
-                      ContainerEntry& entry);
+Status BuildContainer(Core& core, const Context& context, const Pod& pod,
+                      const ContainerImages& images, ContainerEntry& entry);
 
 // The process whose PID namespace the launch plan names is still the target container's: its number
 // may have become another's. Ok without pid mode TARGET.

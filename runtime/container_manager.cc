@@ -73,9 +73,10 @@ Result<std::string> ContainerManager::Create(const Context& context, const std::
     RETURN_IF_ERROR(entry.creation.Wait(context), what);
     return entry.With([](const ContainerRecord& r) { return r.container.id; });
   }
+  const CreationGuard guard(core_.index.containers, id, reserved.entry);
   Status status = core_.store->Put(record);
   Failpoint("create_container.recorded");
-  if (status.ok()) status = BuildContainer(core_, pod, images, entry);
+  if (status.ok()) status = BuildContainer(core_, context, pod, images, entry);
   if (!status.ok()) return FailCreation(core_, entry, id, std::move(status).error().Wrap(what));
   Failpoint("create_container.done");
   entry.creation.Finish(Ok());

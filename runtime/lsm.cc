@@ -55,16 +55,19 @@ Status CheckLabelPart(std::string_view field, const std::string& text, bool is_l
 
 constexpr char kSelinuxAttribute[] = "security.selinux";
 
-// Other processes than containers' lose their files by another label.
-constexpr std::array<std::string_view, 16> kNodesOwn = {
-    "/",    "/bin",  "/boot", "/dev", "/etc",  "/home", "/lib", "/lib64",
-    "/opt", "/proc", "/root", "/run", "/sbin", "/sys",  "/usr", "/var"};
+// Other processes than containers' lose their files by another label. What Go's runtimes refuse to
+// relabel (go-selinux), and a file of the same kind.
+constexpr std::array<std::string_view, 25> kNodesOwn = {
+    "/",        "/bin",        "/boot",    "/dev",    "/etc",   "/etc/group", "/etc/passwd",
+    "/etc/pki", "/etc/shadow", "/home",    "/lib",    "/lib64", "/media",     "/opt",
+    "/proc",    "/root",       "/run",     "/sbin",   "/srv",   "/sys",       "/tmp",
+    "/usr",     "/var",        "/var/lib", "/var/log"};
 
 // `path` is of a file, or of a link itself.
 Status SetLabel(const std::string& path, const std::string& label, bool follow) {
   const auto set = follow ? setxattr : lsetxattr;
   if (set(path.c_str(), kSelinuxAttribute, label.c_str(), label.size() + 1, 0) == 0) return Ok();
-  if (errno == EOPNOTSUPP || errno == ENOENT) return Ok();  // without labels; gone meanwhile
+  if (errno == EOPNOTSUPP || errno == ENOENT) return Ok();  // mounted below; gone meanwhile
   return ErrnoError("set SELinux label");
 }
 
@@ -87,10 +90,16 @@ Status LabelEntries(int top, const std::string& path, const std::string& label,
   });
 }
 
-bool HasLabel(const std::string& path, const std::string& label) {
+// The top of a tree has the label, or can have none: as in a file system that has no labels, or
+// that is mounted with one for all files.
+bool IsDone(const std::string& top, const std::string& label) {
   std::array<char, 512> value{};
-  const ssize_t size = getxattr(path.c_str(), kSelinuxAttribute, value.data(), value.size() - 1);
-  return size > 0 && label == value.data();
+  const ssize_t size = getxattr(top.c_str(), kSelinuxAttribute, value.data(), value.size() - 1);
+  if (size < 0) return errno == EOPNOTSUPP;
+  if (label == value.data()) return true;
+  const auto length = static_cast<size_t>(size);
+  return setxattr(top.c_str(), kSelinuxAttribute, value.data(), length, XATTR_REPLACE) != 0 &&
+         errno == EOPNOTSUPP;
 }
 
 // Two of the categories, the same for a pod each time (FNV-1a of its uid).
@@ -168,7 +177,7 @@ Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& opti
                       "\" cannot be applied: the kernel has no SELinux"));
 }
 
-Status Relabel(const std::string& path, const std::string& label) {
+Status Relabel(const Context& context, const std::string& path, const std::string& label) {
   ASSIGN_OR_RETURN(UniqueFd top, Open(path, O_PATH));
   std::array<char, PATH_MAX> real{};
   const ssize_t length = readlink(FdPath(top.get()).c_str(), real.data(), real.size());
@@ -179,9 +188,10 @@ Status Relabel(const std::string& path, const std::string& label) {
                  StrCat("\"", place, "\" is the node's own and keeps its label"));
   }
   const std::string top_path = FdPath(top.get());
-  if (HasLabel(top_path, label)) return Ok();
+  if (IsDone(top_path, label)) return Ok();
   std::vector<std::string> left = {"."};
   while (!left.empty()) {
+    RETURN_IF_ERROR(context.Check("relabel"), Printable(path));
     const std::string next = std::move(left.back());
     left.pop_back();
     RETURN_IF_ERROR(LabelEntries(top.get(), next, label, left), "relabel ", Printable(path));

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/context.h"
 #include "base/result.h"
 #include "runtime/types.h"
 
@@ -35,8 +36,8 @@ Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& opti
 
 // Gives all files of the tree at a path of the host the label, and follows no link but those on the
 // way to it. A tree whose top has the label is taken to have it whole, so that a large volume is
-// walked once. File systems that have no labels are left as they are. InvalidArgument for a
-// directory that the node itself lives in.
-Status Relabel(const std::string& path, const std::string& label);
+// walked once. File systems that have no labels are left as they are. The context is asked before
+// each directory. InvalidArgument for a directory or a file that the node itself lives by.
+Status Relabel(const Context& context, const std::string& path, const std::string& label);
 
 }  // namespace berth::runtime

@@ -35,7 +35,7 @@ class RelabelTest : public ::testing::Test {
 };
 
 TEST_F(RelabelTest, TheTreeHasTheLabelAndNothingElse) {
-  const Status done = Relabel(volume_, kLabel);
+  const Status done = Relabel(Context::Background(), volume_, kLabel);
   ASSERT_TRUE(done.ok()) << done.error().message();
   if (LabelOf(volume_).empty()) GTEST_SKIP() << "this file system has no labels";
   for (const char* path : {"", "/a", "/a/b", "/a/b/file"}) {
@@ -46,31 +46,45 @@ TEST_F(RelabelTest, TheTreeHasTheLabelAndNothingElse) {
 }
 
 TEST_F(RelabelTest, ATreeThatHasItIsNotWalkedAgain) {
-  ASSERT_TRUE(Relabel(volume_, kLabel).ok());
+  ASSERT_TRUE(Relabel(Context::Background(), volume_, kLabel).ok());
   if (LabelOf(volume_).empty()) GTEST_SKIP() << "this file system has no labels";
   ASSERT_EQ(lremovexattr((volume_ + "/a").c_str(), "security.selinux"), 0);
-  ASSERT_TRUE(Relabel(volume_, kLabel).ok());
+  ASSERT_TRUE(Relabel(Context::Background(), volume_, kLabel).ok());
   EXPECT_EQ(LabelOf(volume_ + "/a"), "");
-  ASSERT_TRUE(Relabel(volume_, "another").ok());
+  ASSERT_TRUE(Relabel(Context::Background(), volume_, "another").ok());
   EXPECT_EQ(LabelOf(volume_ + "/a"), "another");
+}
+
+TEST_F(RelabelTest, ItEndsWithItsContext) {
+  EXPECT_EQ(Relabel(Context::WithTimeoutMs(0), volume_, kLabel).code(), Code::kDeadlineExceeded);
+  EXPECT_NE(LabelOf(volume_), kLabel);
+}
+
+TEST_F(RelabelTest, AFileSystemWithoutLabelsIsNotWalked) {
+  // Not even one directory is looked at: then the context would be asked.
+  const std::string path = "/proc/self/task";
+  EXPECT_TRUE(Relabel(Context::WithTimeoutMs(0), path, kLabel).ok());
 }
 
 TEST_F(RelabelTest, AFileIsLabelledItself) {
   const std::string file = volume_ + "/a/b/file";
-  ASSERT_TRUE(Relabel(file, kLabel).ok());
+  ASSERT_TRUE(Relabel(Context::Background(), file, kLabel).ok());
   if (LabelOf(file).empty()) GTEST_SKIP() << "this file system has no labels";
   EXPECT_NE(LabelOf(volume_ + "/a/b"), kLabel);
 }
 
 TEST_F(RelabelTest, TheNodesOwnDirectoriesKeepTheirs) {
   ASSERT_EQ(symlink("/etc", (volume_ + "/etc").c_str()), 0);
-  for (const std::string& path : {std::string("/"), std::string("//usr/"), volume_ + "/etc"}) {
-    const Status refused = Relabel(path, kLabel);
+  for (const std::string& path :
+       {std::string("/"), std::string("//usr/"), volume_ + "/etc", std::string("/etc/passwd"),
+        std::string("/srv"), std::string("/tmp"), std::string("/var/lib"),
+        std::string("/var/log/")}) {
+    const Status refused = Relabel(Context::Background(), path, kLabel);
     ASSERT_FALSE(refused.ok()) << path;
     EXPECT_EQ(refused.code(), Code::kInvalidArgument);
   }
   EXPECT_NE(LabelOf("/etc"), kLabel);
-  EXPECT_EQ(Relabel("/no/such/volume", kLabel).code(), Code::kNotFound);
+  EXPECT_EQ(Relabel(Context::Background(), "/no/such/volume", kLabel).code(), Code::kNotFound);
 }
 
 }  // namespace
