@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <set>
-#include <system_error>
 #include <thread>
 
 #include "base/failpoint.h"
 #include "base/sync.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "image/digest.h"
 #include "image/image_config.h"
@@ -71,16 +71,6 @@ class ProgressBoard {
   std::vector<LayerProgress> layers_ GUARDED_BY(mutex_);
   int64_t told_ns_ GUARDED_BY(mutex_) = 0;
 };
-
-// std::thread throws where the system has no thread left.
-template <typename Function>
-Result<std::thread> StartThread(Function function) {
-  try {
-    return std::thread(std::move(function));
-  } catch (const std::system_error& error) {
-    return ErrnoError(error.code().value(), "start a thread");
-  }
-}
 
 using ImagePtr = std::shared_ptr<const Image>;
 

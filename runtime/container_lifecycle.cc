@@ -83,7 +83,8 @@ Status RemoveContainerFiles(Core& core, const ContainerRecord& record) {
 Status RemoveContainer(Core& core, const Context& context, ContainerEntry& entry) {
   const std::string id =
       entry.With([](const ContainerRecord& record) { return record.container.id; });
-  (void)entry.creation.Wait(context);
+  // What it makes after the removal would be found by nobody.
+  RETURN_IF_ERROR(entry.creation.AwaitEnd(context), "remove container ", id);
   RETURN_IF_ERROR(StopContainer(core, context, entry, /*timeout_s=*/0));
   ASSIGN_OR_RETURN(auto operation, entry.operation.Begin(context, "RemoveContainer"),
                    "remove container ", id);

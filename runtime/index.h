@@ -66,6 +66,27 @@ class Table {
   std::map<std::string, std::string> keys_ GUARDED_BY(mutex_);
 };
 
+// Ends a creation that an exception has left: whoever waits for it learns so, and its name is free
+// for the next try. What it has made so far is recovery's to remove.
+template <typename EntryType>
+class CreationGuard {
+ public:
+  CreationGuard(Table<EntryType>& table, std::string id, std::shared_ptr<EntryType> entry)
+      : table_(table), id_(std::move(id)), entry_(std::move(entry)) {}
+  CreationGuard(const CreationGuard&) = delete;
+  CreationGuard& operator=(const CreationGuard&) = delete;
+  ~CreationGuard() {
+    if (entry_->creation.finished()) return;
+    table_.Remove(id_);
+    entry_->creation.Finish(Error(Code::kInternal, "it was ended by an exception"));
+  }
+
+ private:
+  Table<EntryType>& table_;
+  std::string id_;
+  std::shared_ptr<EntryType> entry_;
+};
+
 struct Index {
   Table<PodEntry> pods;
   Table<ContainerEntry> containers;

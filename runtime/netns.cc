@@ -14,9 +14,9 @@
 
 #include <algorithm>
 #include <array>
-#include <thread>
 
 #include "base/file.h"
+#include "base/thread.h"
 
 namespace berth::runtime {
 
@@ -225,9 +225,7 @@ Result<PodNamespaces> CreatePodNamespaces(const std::string& dir,
   // Left by a daemon that died here; a file that is mounted on cannot be used a second time.
   RETURN_IF_ERROR(RemovePodNamespaces(dir));
   if (mkdir(dir.c_str(), 0700) != 0) return ErrnoError(StrCat("mkdir ", dir));
-  Status status;
-  std::thread maker([&] { status = MakeNamespaces(dir, options, owned); });
-  maker.join();
+  Status status = RunInThread([&] { return MakeNamespaces(dir, options, owned); });
   if (!status.ok()) {
     (void)RemovePodNamespaces(dir);
     return std::move(status).error().Wrap("make pod namespaces");

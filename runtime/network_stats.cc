@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <array>
-#include <thread>
 
 #include "base/file.h"
+#include "base/thread.h"
 
 namespace berth::runtime {
 
@@ -52,15 +52,10 @@ bool ParseLine(std::string_view line, InterfaceSample& out) {
 
 Result<UniqueFd> OpenNetworkStats(const std::string& netns_path) {
   ASSIGN_OR_RETURN(UniqueFd netns, Open(netns_path, O_RDONLY));
-  Result<UniqueFd> opened = Error(Code::kInternal, "not run");
-  std::thread([&] {
-    if (setns(netns.get(), CLONE_NEWNET) != 0) {
-      opened = ErrnoError(StrCat("enter ", netns_path));
-    } else {
-      opened = Open("/proc/thread-self/net/dev", O_RDONLY);
-    }
-  }).join();
-  return opened;
+  return RunInThread([&]() -> Result<UniqueFd> {
+    if (setns(netns.get(), CLONE_NEWNET) != 0) return ErrnoError(StrCat("enter ", netns_path));
+    return Open("/proc/thread-self/net/dev", O_RDONLY);
+  });
 }
 
 Result<std::vector<InterfaceSample>> ReadNetworkStats(int net_dev) {

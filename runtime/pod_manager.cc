@@ -256,6 +256,7 @@ Result<std::string> PodManager::Run(const Context& context, const PodConfig& con
                  StrCat(what, ": pod sandbox ", existing.id,
                         " of the same name, uid and attempt is stopped: remove it first"));
   }
+  const CreationGuard guard(core_.index.pods, id, reserved.entry);
   Status status = core_.store->Put(record);
   Failpoint("run_pod.recorded");
   if (status.ok()) status = BuildPod(core_, context, entry);
@@ -306,7 +307,7 @@ bool IsStopped(PodEntry& entry) {
 Status PodManager::Stop(const Context& context, const std::string& id) {
   auto entry = core_.index.pods.Find(id);
   if (!entry) return Ok();
-  (void)entry->creation.Wait(context);
+  RETURN_IF_ERROR(entry->creation.AwaitEnd(context), "stop pod ", id);
   ASSIGN_OR_RETURN(auto operation, entry->operation.Begin(context, "StopPodSandbox"), "stop pod ",
                    id);
   if (IsStopped(*entry)) return Ok();
@@ -317,7 +318,7 @@ Status PodManager::Stop(const Context& context, const std::string& id) {
 Status PodManager::Remove(const Context& context, const std::string& id) {
   auto entry = core_.index.pods.Find(id);
   if (!entry) return Ok();
-  (void)entry->creation.Wait(context);
+  RETURN_IF_ERROR(entry->creation.AwaitEnd(context), "remove pod ", id);
   ASSIGN_OR_RETURN(auto operation, entry->operation.Begin(context, "RemovePodSandbox"),
                    "remove pod ", id);
   const std::string whole_id = entry->With([](const PodRecord& record) { return record.pod.id; });

@@ -2,9 +2,8 @@
 #include <sched.h>
 #include <sys/socket.h>
 
-#include <thread>
-
 #include "base/file.h"
+#include "base/thread.h"
 #include "runtime/core.h"
 #include "runtime/exec_manager.h"
 #include "runtime/pod_files.h"
@@ -39,16 +38,10 @@ Result<UniqueFd> ExecManager::PodSocket(const std::string& pod_id, int family) c
   if (path.empty()) return NewSocket(family);
   ASSIGN_OR_RETURN(const UniqueFd ns, Open(path, O_RDONLY), "network namespace");
   // A socket stays in the namespace of the thread that makes it.
-  Result<UniqueFd> made = Error(Code::kInternal, "no socket");
-  std::thread maker([&] {
-    if (setns(ns.get(), CLONE_NEWNET) != 0) {
-      made = ErrnoError("enter the network namespace");
-    } else {
-      made = NewSocket(family);
-    }
+  return RunInThread([&]() -> Result<UniqueFd> {
+    if (setns(ns.get(), CLONE_NEWNET) != 0) return ErrnoError("enter the network namespace");
+    return NewSocket(family);
   });
-  maker.join();
-  return made;
 }
 
 }  // namespace berth::runtime

@@ -41,6 +41,15 @@ bool Creation::finished() {
   return finished_;
 }
 
+Status Creation::AwaitEnd(const Context& context) {
+  MutexLock lock(mutex_);
+  while (!finished_) {
+    RETURN_IF_ERROR(context.Check("waiting for its creation, which is under way"));
+    changed_.WaitMs(mutex_, std::min(context.RemainingMs(), 250));
+  }
+  return Ok();
+}
+
 Status Creation::Wait(const Context& context) {
   MutexLock lock(mutex_);
   while (!finished_) {

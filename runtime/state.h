@@ -45,6 +45,8 @@ class Creation {
   void Finish(Status result);
   // The creation's own result, or the context's end.
   Status Wait(const Context& context);
+  // Ok once it has ended, however it did; else the context's end.
+  Status AwaitEnd(const Context& context);
   bool finished();
 
  private:

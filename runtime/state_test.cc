@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
 #include <thread>
 
 #include "runtime/index.h"
@@ -59,6 +60,13 @@ TEST(Creation, AJoinerMayGiveUp) {
   EXPECT_EQ(creation.Wait(Context::WithTimeoutMs(10)).code(), Code::kDeadlineExceeded);
 }
 
+TEST(Creation, ARemoverWaitsForItsEndWhateverThatIs) {
+  Creation creation;
+  EXPECT_EQ(creation.AwaitEnd(Context::WithTimeoutMs(10)).code(), Code::kDeadlineExceeded);
+  creation.Finish(Error(Code::kUnavailable, "no network"));
+  EXPECT_TRUE(creation.AwaitEnd(Context::WithTimeoutMs(10)).ok());
+}
+
 TEST(Entry, WaitUntilSeesTheChange) {
   ContainerEntry entry(ContainerRecord{});
   std::thread changer(
@@ -88,6 +96,30 @@ TEST(Table, AKeyIsGivenOnce) {
   EXPECT_EQ(table.Find("b2"), nullptr);
   table.Remove("a1");
   EXPECT_TRUE(table.Reserve(key, "b2", NewPod("b2")).is_new);
+}
+
+TEST(CreationGuard, AnExceptionEndsTheCreationAndFreesTheName) {
+  Table<PodEntry> table;
+  const std::string key = PodKey({"web", "uid", "default", 0});
+  auto reserved = table.Reserve(key, "a1", NewPod("a1"));
+  try {
+    const CreationGuard guard(table, "a1", reserved.entry);
+    throw std::bad_alloc();
+  } catch (const std::bad_alloc&) {
+  }
+  EXPECT_EQ(reserved.entry->creation.Wait(Context::WithTimeoutMs(10)).code(), Code::kInternal);
+  EXPECT_TRUE(table.Reserve(key, "b2", NewPod("b2")).is_new);
+}
+
+TEST(CreationGuard, WhatIsFinishedStays) {
+  Table<PodEntry> table;
+  auto reserved = table.Reserve("key", "a1", NewPod("a1"));
+  {
+    const CreationGuard guard(table, "a1", reserved.entry);
+    reserved.entry->creation.Finish(Ok());
+  }
+  EXPECT_EQ(table.Find("a1"), reserved.entry);
+  EXPECT_TRUE(reserved.entry->creation.Wait(Context::WithTimeoutMs(10)).ok());
 }
 
 TEST(Table, PrefixesFindOneOrNothing) {

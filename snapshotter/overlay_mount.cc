@@ -6,9 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <thread>
-
 #include "base/file.h"
+#include "base/thread.h"
 
 // <sys/mount.h> and <linux/mount.h> cannot both be included with this glibc.
 extern "C" int mount(const char* source, const char* target, const char* type, unsigned long flags,
@@ -156,12 +155,10 @@ Result<UniqueFd> MountOverlayByData(const OverlayPlan& plan) {
     return Error(Code::kInvalidArgument,
                  StrCat(plan.lower.size(), " layers are more than this kernel's overlayfs takes"));
   }
-  Result<UniqueFd> result = Error(Code::kInternal, "not run");
-  std::thread([&] {
-    result = MountDataInThread(StrCat(plan.store_path, "/", plan.scratch), data, plan.upper.empty(),
-                               id_mapped.get());
-  }).join();
-  return result;
+  return RunInThread([&] {
+    return MountDataInThread(StrCat(plan.store_path, "/", plan.scratch), data, plan.upper.empty(),
+                             id_mapped.get());
+  });
 }
 
 }  // namespace berth::snapshotter

@@ -1,8 +1,11 @@
 // The life of containers: states, timestamps, filters, idempotence, defaults of the image.
+#include <thread>
+
 #include "base/json.h"
 #include "base/strings.h"
 #include "base/time.h"
 #include "tests/e2e/e2e_test.h"
+#include "tests/testing/silent_file_system.h"
 
 namespace berth::e2e {
 namespace {
@@ -48,6 +51,30 @@ TEST_F(Containers, StatesAndTimestamps) {
   EXPECT_EQ(exited->created_at(), created->created_at());
   EXPECT_EQ(exited->started_at(), running->started_at());
   EXPECT_EQ(exited->exit_code(), 137);
+}
+
+TEST_F(Containers, ARemovalDoesNotPassACreationThatHangs) {
+  testing::SilentFileSystem silent(node().dir() + "/silent");
+  if (!silent.mounted()) GTEST_SKIP() << "needs FUSE";
+  rt::CreateContainerRequest request;
+  request.set_pod_sandbox_id(pod_);
+  *request.mutable_config() = ShellConfig("true");
+  auto* mount = request.mutable_config()->add_mounts();
+  mount->set_host_path(node().dir() + "/silent/volume");
+  mount->set_container_path("/mnt");
+  bool created = false;
+  std::thread creator([&] { created = cri().Call(request).ok(); });
+  EXPECT_TRUE(silent.AwaitLookup());
+  rt::RemovePodSandboxRequest remove;
+  remove.set_pod_sandbox_id(pod_);
+  EXPECT_FAILS(cri().Call(remove, 1'000), Code::kDeadlineExceeded, "");
+  EXPECT_OK(PodStatus(pod_));
+  silent.End();
+  creator.join();
+  EXPECT_FALSE(created);
+  EXPECT_OK(cri().Call(remove));
+  EXPECT_EQ(List({}), std::vector<std::string>());
+  EXPECT_EQ(node().Remains(), std::vector<std::string>());
 }
 
 TEST_F(Containers, StatusSaysWhatWasAsked) {
