@@ -1,6 +1,7 @@
 #include "runtime/container_create.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <cstring>
@@ -49,25 +50,35 @@ const NamespaceOptions& NamespacesOf(const PodConfig& pod, const ContainerConfig
   return container.security.namespaces ? *container.security.namespaces : pod.security.namespaces;
 }
 
-// The PID namespace of the container that pid mode TARGET names: one of the same pod, whose parts
+// The first process of the container that pid mode TARGET names: one of the same pod, whose parts
 // may see each other.
-Result<std::string> TargetPidNamespace(Core& core, const std::string& pod_id,
-                                       const std::string& target_id) {
+Result<ProcessIdentity> FindTarget(Core& core, const std::string& pod_id,
+                                   const std::string& target_id) {
   ASSIGN_OR_RETURN(auto target, core.FindContainer(target_id), "namespace_options.target_id");
-  int32_t pid = 0;
+  ProcessIdentity process;
   const bool same_pod = target->With([&](const ContainerRecord& r) {
-    pid = r.container.pid;
+    process = {r.container.pid, r.init_start_time};
     return r.container.pod_id == pod_id;
   });
   if (!same_pod) {
     return Error(Code::kInvalidArgument, StrCat("namespace_options.target_id: container ",
                                                 Printable(target_id), " is of another pod"));
   }
-  if (pid == 0) {
+  if (process.pid == 0) {
     return Error(Code::kFailedPrecondition, StrCat("namespace_options.target_id: container ",
                                                    Printable(target_id), " is not running"));
   }
-  return StrCat("/proc/", pid, "/ns/pid");
+  return process;
+}
+
+std::string PidNamespaceOf(const ProcessIdentity& process) {
+  return StrCat("/proc/", process.pid, "/ns/pid");
+}
+
+Error TargetHasChanged(const std::string& target_id) {
+  return {Code::kFailedPrecondition,
+          StrCat("namespace_options.target_id: container ", Printable(target_id),
+                 " has been started again meanwhile")};
 }
 
 Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& record,
@@ -76,7 +87,8 @@ Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& reco
   std::string target_pid_ns;
   const NamespaceOptions& namespaces = NamespacesOf(pod.config, container.config);
   if (namespaces.pid == NamespaceMode::kTarget) {
-    ASSIGN_OR_RETURN(target_pid_ns, TargetPidNamespace(core, pod.id, namespaces.target_id));
+    ASSIGN_OR_RETURN(auto target, FindTarget(core, pod.id, namespaces.target_id));
+    target_pid_ns = PidNamespaceOf(target);
   }
   SpecInputs inputs{pod.config,
                     container.config,
@@ -178,6 +190,21 @@ Status AddOciRuntime(Core& core, const Pod& pod, const std::string& id, const Oc
   return WriteOciBundle(dir, spec, seccomp);
 }
 
+// So that the shim can tell the target's first process from a later one with its number.
+Status NameTarget(Core& core, const Pod& pod, const ContainerConfig& config,
+                  shim::wire::LaunchPlan& plan) {
+  const NamespaceOptions& namespaces = NamespacesOf(pod.config, config);
+  if (namespaces.pid != NamespaceMode::kTarget) return Ok();
+  ASSIGN_OR_RETURN(auto target, FindTarget(core, pod.id, namespaces.target_id));
+  for (shim::wire::NamespacePlan& ns : plan.namespaces) {
+    if (ns.flag != CLONE_NEWPID) continue;
+    if (ns.path != PidNamespaceOf(target)) return TargetHasChanged(namespaces.target_id);
+    ns.pid = target.pid;
+    ns.start_time = target.start_time;
+  }
+  return Ok();
+}
+
 Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, const OciSpec& spec) {
   std::string seccomp;
   if (spec.seccomp) {
@@ -189,6 +216,7 @@ Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, cons
   const ContainerConfig& config = record.container.config;
   ASSIGN_OR_RETURN(auto plan,
                    MakeLaunchPlan({spec, join, seccomp, LogOf(core, pod, config), config.stdin}));
+  RETURN_IF_ERROR(NameTarget(core, pod, config, plan));
   RETURN_IF_ERROR(MakeDirs(core.ContainerDir(record.container.id), 0700));
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(record.container.id));
   RETURN_IF_ERROR(AddOciRuntime(core, pod, record.container.id, spec, dir.get(), plan));
@@ -298,12 +326,10 @@ Status BuildContainer(Core& core, const Context& context, const Pod& pod,
 Status CheckTarget(Core& core, const ContainerRecord& record) {
   const auto& namespaces = record.container.config.security.namespaces;
   if (!namespaces || namespaces->pid != NamespaceMode::kTarget) return Ok();
-  ASSIGN_OR_RETURN(std::string now,
-                   TargetPidNamespace(core, record.container.pod_id, namespaces->target_id));
-  if (now == record.target_pid_ns) return Ok();
-  return Error(Code::kFailedPrecondition,
-               StrCat("namespace_options.target_id: container ", Printable(namespaces->target_id),
-                      " has been started again meanwhile"));
+  ASSIGN_OR_RETURN(auto target, FindTarget(core, record.container.pod_id, namespaces->target_id));
+  return PidNamespaceOf(target) == record.target_pid_ns
+             ? Ok()
+             : Status(TargetHasChanged(namespaces->target_id));
 }
 
 Result<OciSpec> SpecOfContainer(Core& core, const ContainerRecord& record) {

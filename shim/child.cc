@@ -15,6 +15,7 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "base/socket.h"
 #include "shim/privileges_in_child.h"
 
@@ -31,6 +32,15 @@ Status JoinSessionKeyringInChild() {
     return ErrnoError("join session keyring");
   }
   return Ok();
+}
+
+// Asked after the namespace was opened: if the process is the one that was meant, so was that.
+Status CheckIsOf(const wire::NamespacePlan& plan) {
+  if (plan.pid == 0) return Ok();
+  auto start_time = ProcessStartTime(plan.pid);
+  if (start_time.ok() && *start_time == plan.start_time) return Ok();
+  return Error(Code::kFailedPrecondition,
+               StrCat(plan.path, ": the process that was meant has ended"));
 }
 
 }  // namespace
@@ -74,6 +84,7 @@ Result<Namespaces> OpenNamespaces(const std::vector<wire::NamespacePlan>& plans)
   for (const wire::NamespacePlan& plan : plans) {
     if (!plan.path.empty()) {
       ASSIGN_OR_RETURN(auto fd, Open(plan.path, O_RDONLY), "namespace");
+      RETURN_IF_ERROR(CheckIsOf(plan));
       if (plan.flag == CLONE_NEWPID) {
         out.pid = std::move(fd);
       } else {

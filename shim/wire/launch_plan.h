@@ -86,10 +86,13 @@ void Fields(C& c, DevicePlan& d) {
 struct NamespacePlan {
   int32_t flag = 0;  // CLONE_NEW*
   std::string path;  // empty: a new one
+  // Of a process's namespace, whose number may have become another's: 0 for a path that is pinned.
+  int32_t pid = 0;
+  uint64_t start_time = 0;  // in clock ticks since boot: /proc/PID/stat
 };
 template <typename C>
 void Fields(C& c, NamespacePlan& n) {
-  c(n.flag, n.path);
+  c(n.flag, n.path, n.pid, n.start_time);
 }
 
 // The pod's user namespace, whose id 0 is `uid` and `gid` of the host, and so on from there.
