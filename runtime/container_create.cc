@@ -160,6 +160,18 @@ Status RelabelVolumes(const Context& context, const ContainerConfig& config,
   return Ok();
 }
 
+// As one container of the pod after the other needs them: all of them have the pod's level, unless
+// they ask for others.
+Status RelabelPodFiles(const Core& core, const Context& context, const Pod& pod,
+                       const std::string& label) {
+  if (label.empty()) return Ok();
+  const std::string dir = core.PodDir(pod.id);
+  for (const std::string& path : OwnFiles(dir, PathsOfPod(dir, pod.config))) {
+    RETURN_IF_ERROR(Relabel(context, path, label));
+  }
+  return Ok();
+}
+
 Status CheckLogPath(const Pod& pod, const ContainerConfig& config) {
   if (config.log_path.empty() || pod.config.log_directory.empty()) return Ok();
   if (IsPlainRelativePath(config.log_path)) return Ok();
@@ -304,6 +316,7 @@ Status BuildContainer(Core& core, const Context& context, const Pod& pod,
   record.container.user = user.user;
   ASSIGN_OR_RETURN(auto spec, MakeSpec(core, pod, record, image.config, user.home));
   RETURN_IF_ERROR(RelabelVolumes(context, config, spec.mount_label));
+  RETURN_IF_ERROR(RelabelPodFiles(core, context, pod, spec.mount_label));
   RETURN_IF_ERROR(WritePlan(core, pod, record, spec));
   return core.SaveAndTell(
       entry,

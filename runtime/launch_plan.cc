@@ -122,9 +122,12 @@ void AdaptOptions(const OciSpec& spec, MountPlan& plan) {
     option =
         StrCat(option.substr(0, 4), mappings[0].host_id + (*id < mappings[0].length ? *id : 0));
   }
-  const bool labelled = plan.fstype == "tmpfs" || plan.fstype == "mqueue";
-  if (!spec.mount_label.empty() && labelled) {
+  if (spec.mount_label.empty()) return;
+  if (plan.fstype == "tmpfs" || plan.fstype == "devpts") {
     plan.options.push_back(StrCat("context=", spec.mount_label));
+  } else if (plan.fstype == "mqueue") {
+    // SELinux refuses the option for it: the policy labels its files, each by itself.
+    plan.root_label = spec.mount_label;
   }
 }
 

@@ -68,6 +68,25 @@ TEST(LaunchPlan, IdsOfNewFileSystemsAreTheHosts) {
   EXPECT_EQ(plan->mounts[1].options, (std::vector<std::string>{"uid=100007", "gid=200000"}));
 }
 
+TEST(LaunchPlan, NewFileSystemsAreLabelled) {
+  OciSpec spec;
+  spec.mount_label = "system_u:object_r:container_file_t:s0:c1,c2";
+  spec.mounts = {{"/proc", "proc", "proc", {}},
+                 {"/dev", "tmpfs", "tmpfs", {}},
+                 {"/dev/pts", "devpts", "devpts", {"newinstance"}},
+                 {"/dev/mqueue", "mqueue", "mqueue", {}}};
+  auto plan = Plan(spec);
+  ASSERT_TRUE(plan.ok()) << plan.error().message();
+  const std::string option = "context=" + spec.mount_label;
+  EXPECT_TRUE(plan->mounts[0].options.empty());
+  EXPECT_EQ(plan->mounts[1].options, std::vector<std::string>{option});
+  EXPECT_EQ(plan->mounts[2].options, (std::vector<std::string>{"newinstance", option}));
+  // The kernel refuses the option for this one.
+  EXPECT_TRUE(plan->mounts[3].options.empty());
+  EXPECT_EQ(plan->mounts[3].root_label, spec.mount_label);
+  EXPECT_EQ(plan->mounts[1].root_label, "");
+}
+
 TEST(LaunchPlan, ALaterOptionWins) {
   EXPECT_EQ(OneMount({"/v", "bind", "/h", {"ro", "rw"}}).attributes, 0U);
 }

@@ -18,6 +18,9 @@ namespace {
 constexpr std::string_view kLocalhost = "localhost/";
 constexpr size_t kMaxLabelPart = 256;
 constexpr uint32_t kCategories = 1024;
+constexpr uint32_t kSensitivities = 16;
+constexpr char kFreeProcess[] = "system_u:system_r:spc_t:s0";
+constexpr char kFreeFile[] = "system_u:object_r:container_file_t:s0";
 
 bool KernelHasAppArmor() {
   Result<std::string> enabled = ReadFile("/sys/module/apparmor/parameters/enabled", 16);
@@ -40,17 +43,56 @@ Error NoProfile(const std::string& name, std::string_view why) {
           StrCat("apparmor: profile \"", Printable(name), "\" cannot be applied: ", why)};
 }
 
-// One part of a label; ':' separates parts, but for a level's own.
-Status CheckLabelPart(std::string_view field, const std::string& text, bool is_level) {
+// One part of a label, between its ':'.
+Status CheckLabelPart(std::string_view field, const std::string& text) {
   const bool plain =
-      text.size() <= kMaxLabelPart && std::all_of(text.begin(), text.end(), [&](char c) {
-        const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-        return word || (is_level && (c == ':' || c == ','));
+      text.size() <= kMaxLabelPart && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '.' || c == '-';
       });
   if (plain) return Ok();
   return Error(Code::kInvalidArgument, StrCat("selinux_options.", field, ": \"", Printable(text),
                                               "\" is no part of a label"));
+}
+
+// "s3" or "c12": the letter and a number below the limit.
+bool IsNumbered(std::string_view text, char letter, uint32_t limit) {
+  if (text.empty() || text[0] != letter) return false;
+  const auto number = ParseNumber<uint32_t>(text.substr(1));
+  return number && *number < limit;
+}
+
+// "c1" or "c1.c5", a range.
+bool IsCategory(std::string_view text) {
+  const auto ends = Split(text, '.');
+  return ends.size() <= 2 && std::all_of(ends.begin(), ends.end(), [](std::string_view end) {
+           return IsNumbered(end, 'c', kCategories);
+         });
+}
+
+// "s0", "s0:c1,c5" or "s0:c1.c5,c9".
+bool IsOneLevel(std::string_view text) {
+  const size_t colon = text.find(':');
+  if (!IsNumbered(text.substr(0, colon), 's', kSensitivities)) return false;
+  if (colon == std::string_view::npos) return true;
+  const auto categories = Split(text.substr(colon + 1), ',');
+  return std::all_of(categories.begin(), categories.end(), IsCategory);
+}
+
+// One level, or two with '-' between them, the lower first (the kernel's mls_context_to_sid).
+Status CheckLevel(const std::string& text) {
+  const auto levels = Split(text, '-');
+  if (text.empty() || (text.size() <= kMaxLabelPart && levels.size() <= 2 &&
+                       std::all_of(levels.begin(), levels.end(), IsOneLevel))) {
+    return Ok();
+  }
+  return Error(Code::kInvalidArgument,
+               StrCat("selinux_options.level: \"", Printable(text), "\" is no level"));
+}
+
+bool IsEmpty(const SelinuxOptions& options) {
+  return options.user.empty() && options.role.empty() && options.type.empty() &&
+         options.level.empty();
 }
 
 constexpr char kSelinuxAttribute[] = "security.selinux";
@@ -113,6 +155,10 @@ std::string OwnLevel(const std::string& pod_uid) {
 
 }  // namespace
 
+std::string WithoutLocalhost(const std::string& reference) {
+  return reference.starts_with(kLocalhost) ? reference.substr(kLocalhost.size()) : reference;
+}
+
 Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
                                                          const std::string& text) {
   if (text.empty()) return std::optional<SecurityProfile>();
@@ -122,7 +168,7 @@ Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
   } else if (text == "unconfined") {
     profile.type = ProfileType::kUnconfined;
   } else if (text.starts_with(kLocalhost)) {
-    profile = {ProfileType::kLocalhost, text.substr(kLocalhost.size())};
+    profile = {ProfileType::kLocalhost, WithoutLocalhost(text)};
   } else {
     return Error(Code::kInvalidArgument,
                  StrCat(field, ": \"", Printable(text), "\" is no profile"));
@@ -137,8 +183,8 @@ Result<std::string> AppArmorProfileFor(const std::optional<SecurityProfile>& wan
   }
   const bool is_default = !wanted || wanted->type == ProfileType::kRuntimeDefault;
   if (is_default && privileged) return std::string();
-  std::string name = is_default ? kDefaultAppArmorProfile : wanted->localhost_ref;
-  if (!is_default && name.starts_with(kLocalhost)) name.erase(0, kLocalhost.size());
+  const std::string name =
+      is_default ? kDefaultAppArmorProfile : WithoutLocalhost(wanted->localhost_ref);
   if (!KernelHasAppArmor()) {
     if (is_default) return std::string();
     return NoProfile(name, "the kernel has no AppArmor");
@@ -149,24 +195,26 @@ Result<std::string> AppArmorProfileFor(const std::optional<SecurityProfile>& wan
   return name;
 }
 
-Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& options,
-                                       bool privileged, const std::string& pod_uid) {
-  if (!options || privileged) return SelinuxLabels();
-  SelinuxOptions label = *options;
-  if (label.user.empty() && label.role.empty() && label.type.empty() && label.level.empty()) {
-    return SelinuxLabels();
-  }
-  RETURN_IF_ERROR(CheckLabelPart("user", label.user, false));
-  RETURN_IF_ERROR(CheckLabelPart("role", label.role, false));
-  RETURN_IF_ERROR(CheckLabelPart("type", label.type, false));
-  RETURN_IF_ERROR(CheckLabelPart("level", label.level, true));
+bool KernelHasSelinux() {
+  return Exists("/sys/fs/selinux/enforce").ok() && *Exists("/sys/fs/selinux/enforce");
+}
+
+Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, bool has_selinux) {
+  if (subject.privileged)
+    return has_selinux ? SelinuxLabels{kFreeProcess, kFreeFile} : SelinuxLabels();
+  SelinuxOptions label = subject.options.value_or(SelinuxOptions());
+  const bool is_default = IsEmpty(label);
+  if (is_default && (!has_selinux || subject.sees_hosts_processes)) return SelinuxLabels();
+  RETURN_IF_ERROR(CheckLabelPart("user", label.user));
+  RETURN_IF_ERROR(CheckLabelPart("role", label.role));
+  RETURN_IF_ERROR(CheckLabelPart("type", label.type));
+  RETURN_IF_ERROR(CheckLevel(label.level));
   if (label.user.empty()) label.user = "system_u";
   if (label.role.empty()) label.role = "system_r";
   if (label.type.empty()) label.type = "container_t";
-  if (label.level.empty()) label.level = OwnLevel(pod_uid);
+  if (label.level.empty()) label.level = OwnLevel(subject.pod_uid);
   const std::string process =
       StrCat(label.user, ":", label.role, ":", label.type, ":", label.level);
-  ASSIGN_OR_RETURN(bool has_selinux, Exists("/sys/fs/selinux/enforce"));
   if (has_selinux) {
     return SelinuxLabels{process, StrCat("system_u:object_r:container_file_t:", label.level)};
   }

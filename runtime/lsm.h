@@ -14,6 +14,9 @@ namespace berth::runtime {
 // The profile of containers that ask for the runtime's default one (config/apparmor/berth-default).
 inline constexpr char kDefaultAppArmorProfile[] = "berth-default";
 
+// Of a Localhost profile, whose name may be spelt "localhost/NAME".
+std::string WithoutLocalhost(const std::string& reference);
+
 // "runtime/default", "unconfined", "localhost/...": the older fields' spelling of a profile.
 Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
                                                          const std::string& text);
@@ -27,12 +30,19 @@ Result<std::string> AppArmorProfileFor(const std::optional<SecurityProfile>& wan
 struct SelinuxLabels {
   std::string process, mount;  // empty: none
 };
-// Labels for the options, what they leave out being a container's usual; `pod_uid` decides the
-// categories of a level that they leave out, so that pods are apart. Empty without options and for
-// a privileged container. FailedPrecondition on a kernel without SELinux, but for types that mean
-// "not confined".
-Result<SelinuxLabels> SelinuxLabelsFor(const std::optional<SelinuxOptions>& options,
-                                       bool privileged, const std::string& pod_uid);
+struct SelinuxSubject {
+  std::optional<SelinuxOptions> options = {};
+  bool privileged = false;
+  bool sees_hosts_processes = false;  // in the host's PID or IPC namespace
+  std::string pod_uid = {};           // decides the categories of a level that is left out
+};
+bool KernelHasSelinux();
+// Labels for the options, what they leave out being a container's usual, with a level of the pod's
+// own, so that pods are apart. Without options, on a kernel with SELinux: all of that, but none for
+// what is to work with the host's processes, and a free one (spc_t) for a privileged container,
+// whatever its options. FailedPrecondition for options on a kernel without SELinux, but for types
+// that mean "not confined".
+Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, bool has_selinux);
 
 // Gives all files of the tree at a path of the host the label, and follows no link but those on the
 // way to it. A tree whose top has the label is taken to have it whole, so that a large volume is

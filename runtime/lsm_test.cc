@@ -87,5 +87,53 @@ TEST_F(RelabelTest, TheNodesOwnDirectoriesKeepTheirs) {
   EXPECT_EQ(Relabel(Context::Background(), "/no/such/volume", kLabel).code(), Code::kNotFound);
 }
 
+SelinuxLabels MustLabel(const SelinuxSubject& subject) {
+  auto labels = SelinuxLabelsFor(subject, /*has_selinux=*/true);
+  EXPECT_TRUE(labels.ok()) << labels.error().message();
+  return labels.ok() ? *labels : SelinuxLabels();
+}
+
+TEST(Selinux, WithoutOptionsAContainerIsConfinedAllTheSame) {
+  const SelinuxLabels labels = MustLabel({.pod_uid = "a"});
+  EXPECT_TRUE(labels.process.starts_with("system_u:system_r:container_t:s0:c")) << labels.process;
+  EXPECT_TRUE(labels.mount.starts_with("system_u:object_r:container_file_t:s0:c"));
+  EXPECT_EQ(MustLabel({.options = SelinuxOptions(), .pod_uid = "a"}).process, labels.process);
+  EXPECT_NE(MustLabel({.pod_uid = "b"}).process, labels.process);
+  auto without = SelinuxLabelsFor({.pod_uid = "a"}, /*has_selinux=*/false);
+  ASSERT_TRUE(without.ok());
+  EXPECT_EQ(without->process + without->mount, "");
+}
+
+TEST(Selinux, WhoWorksWithTheHostsProcessesHasNoLabelUnlessItAsks) {
+  EXPECT_EQ(MustLabel({.sees_hosts_processes = true, .pod_uid = "a"}).process, "");
+  EXPECT_EQ(
+      MustLabel({.options = SelinuxOptions{"", "", "x_t", "s0"}, .sees_hosts_processes = true})
+          .process,
+      "system_u:system_r:x_t:s0");
+}
+
+TEST(Selinux, APrivilegedContainerIsFree) {
+  EXPECT_EQ(MustLabel({.privileged = true}).process, "system_u:system_r:spc_t:s0");
+  EXPECT_EQ(MustLabel({.privileged = true}).mount, "system_u:object_r:container_file_t:s0");
+  auto without = SelinuxLabelsFor({.privileged = true}, /*has_selinux=*/false);
+  ASSERT_TRUE(without.ok());
+  EXPECT_EQ(without->process, "");
+}
+
+TEST(Selinux, Levels) {
+  for (const char* level : {"s0", "s15", "s0:c0", "s0:c1,c1023", "s0:c1.c5,c9", "s0-s0:c0.c1023"}) {
+    EXPECT_EQ(MustLabel({.options = SelinuxOptions{"", "", "", level}}).process,
+              StrCat("system_u:system_r:container_t:", level));
+  }
+  for (const char* level :
+       {"c1", "s", "s16", "s0:", "s0:c1024", "s0:c1,", "s0:c1.c2.c3", "s0:c1:c2", "s0-s1-s2", "s0-",
+        "s0:c-1", "S0", "s0,context=x", "s0:c1 "}) {
+    auto labels = SelinuxLabelsFor({.options = SelinuxOptions{"", "", "", level}}, true);
+    ASSERT_FALSE(labels.ok()) << level;
+    EXPECT_EQ(labels.code(), Code::kInvalidArgument);
+    EXPECT_NE(labels.error().message().find("selinux_options.level"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace berth::runtime

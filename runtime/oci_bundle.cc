@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "runtime/invalid_field.h"
 #include "runtime/user_namespace.h"
 #include "shim/wire/messages.h"
 
@@ -13,7 +14,7 @@ namespace {
 constexpr size_t kMaxBundleFileBytes = 32 << 20;
 
 Error Refuse(std::string_view field, std::string_view why) {
-  return {Code::kInvalidArgument, StrCat(field, ": ", why, ": use the built-in runtime handler")};
+  return InvalidField(field, StrCat(why, ": use the built-in runtime handler"));
 }
 
 Status WriteProcess(int dir, Json process) {

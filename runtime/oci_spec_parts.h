@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "runtime/capabilities.h"
+#include "runtime/invalid_field.h"
 #include "runtime/oci_spec.h"
 
 namespace berth::runtime {
@@ -21,10 +22,6 @@ Status BuildDevices(const SpecInputs& inputs, OciSpec& spec);
 Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec);
 // oci_spec_security.cc: namespaces, masked paths, seccomp, AppArmor, SELinux.
 Status BuildSecurity(const SpecInputs& inputs, OciSpec& spec);
-
-inline Error InvalidField(std::string_view field, std::string_view what) {
-  return {Code::kInvalidArgument, StrCat(field, ": ", what)};
-}
 
 // An absolute path in the container in its plain form: no empty and no "." parts, no '/' at the
 // end. Refused: relative ones, "..", NUL bytes, over PATH_MAX.

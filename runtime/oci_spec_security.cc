@@ -147,8 +147,6 @@ Status BuildPaths(const SpecInputs& inputs, OciSpec& spec) {
                     spec.readonly_paths);
 }
 
-constexpr std::string_view kLocalhost = "localhost/";
-
 // No profile asked for is none, as the conformance suite has it; kubelet always asks for one. A
 // privileged container has none, whatever it asks for, as with containerd.
 Status BuildSeccomp(const ContainerSecurityContext& security, OciSpec& spec) {
@@ -160,11 +158,9 @@ Status BuildSeccomp(const ContainerSecurityContext& security, OciSpec& spec) {
   if (security.privileged || !wanted || wanted->type == ProfileType::kUnconfined) return Ok();
   SecurityProfile profile = std::move(*wanted);
   if (profile.type == ProfileType::kLocalhost) {
-    if (profile.localhost_ref.starts_with(kLocalhost)) {
-      profile.localhost_ref.erase(0, kLocalhost.size());
-    }
-    ASSIGN_OR_RETURN(profile.localhost_ref,
-                     CleanContainerPath("seccomp.localhost_ref", profile.localhost_ref));
+    ASSIGN_OR_RETURN(
+        profile.localhost_ref,
+        CleanContainerPath("seccomp.localhost_ref", WithoutLocalhost(profile.localhost_ref)));
   }
   spec.seccomp = std::move(profile);
   return Ok();
@@ -177,8 +173,12 @@ Status BuildLabels(const SpecInputs& inputs, OciSpec& spec) {
     ASSIGN_OR_RETURN(wanted, ParseOlderProfile("apparmor_profile", security.apparmor_profile));
   }
   ASSIGN_OR_RETURN(spec.process.apparmor_profile, AppArmorProfileFor(wanted, security.privileged));
-  ASSIGN_OR_RETURN(auto labels, SelinuxLabelsFor(security.selinux, security.privileged,
-                                                 inputs.pod.metadata.uid));
+  const NamespaceOptions& namespaces = OptionsOf(inputs);
+  const SelinuxSubject subject = {
+      security.selinux, security.privileged,
+      namespaces.pid == NamespaceMode::kNode || namespaces.ipc == NamespaceMode::kNode,
+      inputs.pod.metadata.uid};
+  ASSIGN_OR_RETURN(auto labels, SelinuxLabelsFor(subject, KernelHasSelinux()));
   spec.process.selinux_label = labels.process;
   spec.mount_label = labels.mount;
   return Ok();

@@ -126,6 +126,14 @@ PodPaths PathsOfPod(const std::string& pod_dir, const PodConfig& config) {
   return paths;
 }
 
+std::vector<std::string> OwnFiles(const std::string& pod_dir, const PodPaths& paths) {
+  std::vector<std::string> own;
+  for (const std::string* path : {&paths.resolv_conf, &paths.hostname, &paths.hosts, &paths.shm}) {
+    if (path->starts_with(pod_dir + "/")) own.push_back(*path);
+  }
+  return own;
+}
+
 Status CheckPodFiles(const PodConfig& config) {
   if (config.hostname.size() > HOST_NAME_MAX) {
     return Error(Code::kInvalidArgument, StrCat("hostname: longer than ", HOST_NAME_MAX, " bytes"));

@@ -14,6 +14,9 @@ namespace berth::runtime {
 // alone, so it is the same after a restart.
 PodPaths PathsOfPod(const std::string& pod_dir, const PodConfig& config);
 
+// Those that Berth has made for the pod, never the host's /dev/shm: what may be relabelled.
+std::vector<std::string> OwnFiles(const std::string& pod_dir, const PodPaths& paths);
+
 // InvalidArgument names the field: hostname, DNS entries with line breaks or control bytes...
 Status CheckPodFiles(const PodConfig& config);
 

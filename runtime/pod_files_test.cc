@@ -39,6 +39,16 @@ TEST(PodFiles, TheHostsNetworkBringsTheHostsFiles) {
   EXPECT_EQ(PathsOfPod("/p", config).shm, "/dev/shm");
 }
 
+TEST(PodFiles, TheHostsDevShmIsNotOneOfItsOwn) {
+  PodConfig config = SomePod();
+  config.security.namespaces.ipc = NamespaceMode::kPod;
+  EXPECT_EQ(OwnFiles("/p", PathsOfPod("/p", config)),
+            (std::vector<std::string>{"/p/resolv.conf", "/p/hostname", "/p/hosts", "/p/shm"}));
+  config.security.namespaces.ipc = NamespaceMode::kNode;
+  EXPECT_EQ(OwnFiles("/p", PathsOfPod("/p", config)),
+            (std::vector<std::string>{"/p/resolv.conf", "/p/hostname", "/p/hosts"}));
+}
+
 TEST(PodFiles, LineBreaksDoNotBecomeEntries) {
   PodConfig config = SomePod();
   config.dns = DnsConfig{{"10.0.0.1\noptions evil"}, {}, {}};

@@ -16,7 +16,6 @@ namespace berth::runtime {
 namespace {
 
 constexpr size_t kMaxCachedProfiles = 64;
-constexpr std::string_view kLocalhostPrefix = "localhost/";
 
 // A localhost profile's file, opened. Its key changes with its content, as far as stat(2) tells.
 struct ProfileFile {
@@ -25,7 +24,6 @@ struct ProfileFile {
 };
 
 Result<ProfileFile> OpenProfileFile(std::string path) {
-  if (path.starts_with(kLocalhostPrefix)) path.erase(0, kLocalhostPrefix.size());
   bool plain = !path.empty() && path[0] == '/' && IsPlainRelativePath(path.substr(1));
   if (!plain) {
     return Error(Code::kInvalidArgument, StrCat("seccomp.localhost_ref: \"", Printable(path),

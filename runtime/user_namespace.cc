@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/invalid_field.h"
+
 namespace berth::runtime {
 
 namespace {
@@ -10,25 +12,21 @@ constexpr uint64_t kMaxId = UINT32_MAX;  // itself no id: user_namespaces(7)
 constexpr size_t kMaxMappings = 340;     // the kernel's UID_GID_MAP_MAX_EXTENTS
 constexpr char kField[] = "namespace_options.userns_options";
 
-Error Refuse(std::string_view field, std::string_view why) {
-  return {Code::kInvalidArgument, StrCat(field, ": ", why)};
-}
-
 Status CheckRange(const std::string& field, const IdMapping& mapping) {
-  if (mapping.length == 0) return Refuse(field + ".length", "is 0");
+  if (mapping.length == 0) return InvalidField(field + ".length", "is 0");
   if (uint64_t{mapping.host_id} + mapping.length > kMaxId ||
       uint64_t{mapping.container_id} + mapping.length > kMaxId) {
-    return Refuse(field, StrCat("its ", mapping.length, " ids do not end below 2^32 - 1"));
+    return InvalidField(field, StrCat("its ", mapping.length, " ids do not end below 2^32 - 1"));
   }
   return Ok();
 }
 
 Status CheckOnly(const std::string& field, const std::vector<IdMapping>& mappings) {
   if (mappings.size() != 1) {
-    return Refuse(field, StrCat(mappings.size(), " mappings; a pod has exactly one"));
+    return InvalidField(field, StrCat(mappings.size(), " mappings; a pod has exactly one"));
   }
   if (mappings[0].container_id != 0) {
-    return Refuse(field + "[0].container_id", "the mapping does not begin with id 0");
+    return InvalidField(field + "[0].container_id", "the mapping does not begin with id 0");
   }
   return CheckRange(field + "[0]", mappings[0]);
 }
@@ -38,7 +36,8 @@ bool Overlap(uint64_t a, uint64_t a_length, uint64_t b, uint64_t b_length) {
 }
 
 Status CheckMany(const std::string& field, const std::vector<IdMapping>& mappings) {
-  if (mappings.size() > kMaxMappings) return Refuse(field, StrCat("more than ", kMaxMappings));
+  if (mappings.size() > kMaxMappings)
+    return InvalidField(field, StrCat("more than ", kMaxMappings));
   for (size_t i = 0; i < mappings.size(); ++i) {
     const IdMapping& one = mappings[i];
     const std::string name = StrCat(field, "[", i, "]");
@@ -47,7 +46,7 @@ Status CheckMany(const std::string& field, const std::vector<IdMapping>& mapping
       const IdMapping& other = mappings[j];
       if (Overlap(one.host_id, one.length, other.host_id, other.length) ||
           Overlap(one.container_id, one.length, other.container_id, other.length)) {
-        return Refuse(name, StrCat("has ids of [", j, "]"));
+        return InvalidField(name, StrCat("has ids of [", j, "]"));
       }
     }
   }
@@ -72,10 +71,10 @@ Status CheckUserNamespace(const NamespaceOptions& options) {
   const UserNamespace& userns = *options.userns;
   if (userns.mode == NamespaceMode::kNode) {
     if (userns.uids.empty() && userns.gids.empty()) return Ok();
-    return Refuse(kField, "has mappings for the host's user namespace");
+    return InvalidField(kField, "has mappings for the host's user namespace");
   }
   if (userns.mode != NamespaceMode::kPod) {
-    return Refuse(StrCat(kField, ".mode"), "is neither POD nor NODE");
+    return InvalidField(StrCat(kField, ".mode"), "is neither POD nor NODE");
   }
   RETURN_IF_ERROR(CheckOnly(StrCat(kField, ".uids"), userns.uids));
   return CheckOnly(StrCat(kField, ".gids"), userns.gids);
@@ -83,8 +82,8 @@ Status CheckUserNamespace(const NamespaceOptions& options) {
 
 Status CheckMountMappings(const std::string& field, const Mount& mount) {
   if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
-    return Refuse(StrCat(field, mount.uid_mappings.empty() ? ".uidMappings" : ".gidMappings"),
-                  "missing: users and groups are mapped both or neither");
+    return InvalidField(StrCat(field, mount.uid_mappings.empty() ? ".uidMappings" : ".gidMappings"),
+                        "missing: users and groups are mapped both or neither");
   }
   RETURN_IF_ERROR(CheckMany(field + ".uidMappings", mount.uid_mappings));
   return CheckMany(field + ".gidMappings", mount.gid_mappings);
@@ -95,15 +94,15 @@ Status CheckSameUserNamespace(const NamespaceOptions& pod, const NamespaceOption
   const bool same = HasUserNamespace(pod) == HasUserNamespace(container) &&
                     (!HasUserNamespace(pod) || (Same(pod.userns->uids, container.userns->uids) &&
                                                 Same(pod.userns->gids, container.userns->gids)));
-  return same ? Ok() : Status(Refuse(kField, "differs from that of the container's pod"));
+  return same ? Ok() : Status(InvalidField(kField, "differs from that of the container's pod"));
 }
 
 Status CheckIdsAreMapped(const NamespaceOptions& pod, const ContainerUser& user) {
   if (!HasUserNamespace(pod)) return Ok();
   auto check = [](std::string_view what, int64_t id, const IdMapping& mapping) -> Status {
     if (id < mapping.length) return Ok();
-    return Refuse(what, StrCat(id, " is not in the pod's user namespace, which has ids 0 to ",
-                               mapping.length - 1));
+    return InvalidField(what, StrCat(id, " is not in the pod's user namespace, which has ids 0 to ",
+                                     mapping.length - 1));
   };
   RETURN_IF_ERROR(check("user", user.uid, pod.userns->uids[0]));
   RETURN_IF_ERROR(check("group", user.gid, pod.userns->gids[0]));

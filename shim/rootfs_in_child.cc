@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <climits>
@@ -51,6 +52,14 @@ Result<UniqueFd> CloneMount(int at, bool recursive) {
   return copy;
 }
 
+Status LabelRoot(int mount, const std::string& label) {
+  ASSIGN_OR_RETURN(auto root, OpenAt(mount, ".", O_RDONLY | O_DIRECTORY));
+  if (fsetxattr(root.get(), "security.selinux", label.c_str(), label.size() + 1, 0) != 0) {
+    return ErrnoError("set SELinux label");
+  }
+  return Ok();
+}
+
 Result<UniqueFd> NewFilesystem(const MountPlan& plan) {
   UniqueFd context(fsopen(plan.fstype.c_str(), FSOPEN_CLOEXEC));
   if (!context.ok()) return ErrnoError(StrCat("fsopen ", plan.fstype));
@@ -71,6 +80,8 @@ Result<UniqueFd> NewFilesystem(const MountPlan& plan) {
   }
   UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, static_cast<unsigned>(plan.attributes)));
   if (!mount.ok()) return ErrnoError(StrCat("fsmount ", plan.fstype));
+  if (!plan.root_label.empty())
+    RETURN_IF_ERROR(LabelRoot(mount.get(), plan.root_label), plan.fstype);
   return mount;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/time.h"
@@ -180,6 +181,40 @@ TEST_F(ShimTest, AFilterNeedAllowNoMoreThanTheProgramCalls) {
   auto exit = RunToEnd({"echo", "inside"});
   EXPECT_EQ(exit.exit_code, 0);
   EXPECT_THAT(Log(), HasSubstr("stdout F inside"));
+}
+
+// The kernel keeps labels of files without SELinux, too.
+TEST_F(ShimTest, TheRootOfANewFileSystemIsLabelled) {
+  AddFilesystem("tmpfs", "/labelled", {});
+  plan_.mounts.back().root_label = "a:b:c:s0";
+  auto launched = Launch({"sleep", "60"});
+  ASSERT_TRUE(launched.ok()) << launched.error().message();
+  char label[64] = {};
+  const std::string path = StrCat("/proc/", launched->pid, "/root/labelled");
+  ASSERT_GT(getxattr(path.c_str(), "security.selinux", label, sizeof label - 1), 0);
+  EXPECT_STREQ(label, "a:b:c:s0");
+}
+
+// As of pid mode TARGET, whose target may have ended, and its number be another's.
+TEST_F(ShimTest, APidNamespaceOfAnotherProcessThanWasMeantIsRefused) {
+  SpawnOptions options;
+  options.path = "/bin/busybox";
+  options.args = {"sleep", "60"};
+  auto target = Spawn(options);
+  ASSERT_TRUE(target.ok());
+  const uint64_t start_time = *ProcessStartTime(target->pid());
+  wire::NamespacePlan& pid = plan_.namespaces[0];
+  ASSERT_EQ(pid.flag, CLONE_NEWPID);
+  pid.path = StrCat("/proc/", target->pid(), "/ns/pid");
+  pid.pid = target->pid();
+  pid.start_time = start_time + 1;
+  auto refused = Launch({"true"});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition) << refused.error().message();
+  EXPECT_TRUE(shim_.Wait(Context::WithTimeoutMs(kTimeoutMs)).ok());
+  pid.start_time = start_time;
+  auto launched = Launch({"true"});
+  EXPECT_TRUE(launched.ok()) << launched.error().message();
 }
 
 TEST_F(ShimTest, ATerminalIsTheControllingOne) {

@@ -66,11 +66,12 @@ struct MountPlan {
   uint64_t propagation = 0;  // MS_PRIVATE, MS_SLAVE or MS_SHARED for a bind, 0 otherwise
   // kBind: a file of an `inside` id on the disk is `outside`'s in the mount. Both or neither.
   std::vector<IdRange> uids, gids;
+  std::string root_label;  // kFilesystem: security.selinux of its root directory; empty: as it is
 };
 template <typename C>
 void Fields(C& c, MountPlan& m) {
   c(m.kind, m.source, m.destination, m.fstype, m.options, m.attributes, m.recursive,
-    m.recursive_attributes, m.propagation, m.uids, m.gids);
+    m.recursive_attributes, m.propagation, m.uids, m.gids, m.root_label);
 }
 
 struct DevicePlan {
