@@ -75,6 +75,12 @@ Result<CdiNode> ParseNode(const Json& json) {
   if (node.device.container_path.empty()) return Wrong("deviceNodes has an item without a path");
   ASSIGN_OR_RETURN(node.device.host_path, JsonString(json, "hostPath", node.device.container_path));
   ASSIGN_OR_RETURN(node.device.permissions, JsonString(json, "permissions"));
+  ASSIGN_OR_RETURN(node.type, JsonString(json, "type"));
+  if (node.type == "u") node.type = "c";  // mknod(1): unbuffered
+  ASSIGN_OR_RETURN(auto major, OptionalNumber(json, "major"));
+  ASSIGN_OR_RETURN(auto minor, OptionalNumber(json, "minor"));
+  node.major = major.value_or(0);
+  node.minor = minor.value_or(0);
   ASSIGN_OR_RETURN(node.mode, OptionalNumber(json, "fileMode"));
   ASSIGN_OR_RETURN(node.uid, OptionalNumber(json, "uid"));
   ASSIGN_OR_RETURN(node.gid, OptionalNumber(json, "gid"));

@@ -14,6 +14,9 @@ namespace berth::runtime {
 struct CdiNode {
   Device device;
   std::optional<uint32_t> mode, uid, gid;  // else the host's
+  // What the host's node must be: "c", "b"; empty and 0: whatever it is.
+  std::string type;
+  uint32_t major = 0, minor = 0;
 };
 
 // What devices add to a container.

@@ -135,6 +135,24 @@ TEST_F(CdiTest, EverythingReachesTheSpec) {
   EXPECT_EQ(spec->device_rules.back().access, "rw");
 }
 
+TEST_F(CdiTest, ANodeThatIsAnotherOneHereIsRefused) {
+  for (const char* right : {R"("type": "c", "major": 1, "minor": 5)", R"("type": "u")",
+                            R"("major": 1, "minor": 5)", R"("type": "", "major": 0)"}) {
+    WriteKind("first/a.json", "v.com/gpu",
+              StrCat(R"({"deviceNodes": [{"path": "/dev/zero", )", right, "}]}"));
+    auto spec = BuildWith({"v.com/gpu=0"});
+    EXPECT_TRUE(spec.ok()) << right << spec.error().message();
+  }
+  for (const char* wrong : {R"("type": "c", "major": 1, "minor": 3)", R"("type": "b")",
+                            R"("major": 195)", R"("type": "p")"}) {
+    WriteKind("first/a.json", "v.com/gpu",
+              StrCat(R"({"deviceNodes": [{"path": "/dev/zero", )", wrong, "}]}"));
+    auto spec = BuildWith({"v.com/gpu=0"});
+    ASSERT_EQ(spec.code(), Code::kFailedPrecondition) << wrong;
+    EXPECT_THAT(spec.error().message(), HasSubstr("/dev/zero is c 1:5 here"));
+  }
+}
+
 TEST_F(CdiTest, WhatTheNodeDoesNotHaveIsNamed) {
   WriteKind("first/a.json", "v.com/gpu", R"({"deviceNodes": [{"path": "/dev/no-such-gpu"}]})");
   auto spec = BuildWith({"v.com/gpu=0"});

@@ -37,7 +37,6 @@ std::vector<DeviceRule> DefaultRules() {
   rules.push_back({true, 'c', 5, 1, "rwm"});     // console
   rules.push_back({true, 'c', 5, 2, "rwm"});     // ptmx
   rules.push_back({true, 'c', 136, -1, "rwm"});  // pts
-  rules.push_back({true, 'c', 10, 200, "rwm"});  // net/tun
   return rules;
 }
 
@@ -153,7 +152,7 @@ void AddDevice(std::vector<OciDevice>& devices, OciDevice device) {
 
 // All that `device` stands for, with the rules that let the container use it.
 Status AddHostDevice(const std::string& field, const Device& device, bool privileged,
-                     const std::function<void(OciDevice&)>& change, OciSpec& spec) {
+                     const std::function<Status(OciDevice&)>& change, OciSpec& spec) {
   ASSIGN_OR_RETURN(std::string access,
                    CheckPermissions(field + ".permissions", device.permissions));
   ASSIGN_OR_RETURN(std::vector<OciDevice> found, ResolveDevice(field, device));
@@ -161,11 +160,22 @@ Status AddHostDevice(const std::string& field, const Device& device, bool privil
     return InvalidField("devices", StrCat("more than ", kMaxDevices));
   }
   for (OciDevice& one : found) {
+    RETURN_IF_ERROR(change(one), field);
     if (!privileged) spec.device_rules.push_back({true, one.type, one.major, one.minor, access});
-    change(one);
     AddDevice(spec.devices, std::move(one));
   }
   return Ok();
+}
+
+// A description may have been written for another boot, in which the number was another driver's.
+Status CheckIsMeant(const CdiNode& node, const OciDevice& device) {
+  const bool same = (node.type.empty() || node.type == std::string(1, device.type)) &&
+                    (node.major == 0 || (node.major == device.major && node.minor == device.minor));
+  if (same) return Ok();
+  return Error(Code::kFailedPrecondition,
+               StrCat(Printable(node.device.host_path), " is ", std::string(1, device.type), " ",
+                      device.major, ":", device.minor, " here, and described as ",
+                      Printable(node.type), " ", node.major, ":", node.minor));
 }
 
 // A variable that is there already gets the device's value.
@@ -195,7 +205,7 @@ Status BuildDevices(const SpecInputs& inputs, OciSpec& spec) {
   for (size_t i = 0; i < container.devices.size(); ++i) {
     RETURN_IF_ERROR(AddHostDevice(
         StrCat("devices[", i, "]"), container.devices[i], container.security.privileged,
-        [](OciDevice&) {}, spec));
+        [](OciDevice&) { return Ok(); }, spec));
   }
   return Ok();
 }
@@ -204,10 +214,12 @@ Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec) {
   const ContainerConfig& container = inputs.container;
   ASSIGN_OR_RETURN(CdiEdits edits, FindCdiDevices(container.cdi_devices, inputs.cdi_dirs));
   for (const CdiNode& node : edits.nodes) {
-    auto change = [&](OciDevice& device) {
+    auto change = [&](OciDevice& device) -> Status {
+      RETURN_IF_ERROR(CheckIsMeant(node, device));
       device.file_mode = node.mode.value_or(device.file_mode);
       device.uid = node.uid.value_or(device.uid);
       device.gid = node.gid.value_or(device.gid);
+      return Ok();
     };
     RETURN_IF_ERROR(AddHostDevice("CDI_devices: deviceNodes", node.device,
                                   container.security.privileged, change, spec));

@@ -182,6 +182,11 @@ TEST_F(OciSecurityTest, DevicesByDefault) {
   // All is denied first.
   EXPECT_FALSE(spec.device_rules[0].allow);
   EXPECT_EQ(spec.device_rules[0].type, 'a');
+  // Memory, terminals, and making nodes of any kind: no other driver.
+  for (const DeviceRule& rule : spec.device_rules) {
+    const bool usual = rule.major == 1 || rule.major == 5 || rule.major == 136;
+    EXPECT_TRUE(!rule.allow || rule.access == "m" || usual) << rule.major << ":" << rule.minor;
+  }
 }
 
 TEST_F(OciSecurityTest, DevicesOfTheRequestAreResolvedOnTheHost) {
