@@ -175,6 +175,8 @@ void ToPb(const image::Image& image, pb::Image* out) {
   for (const std::string& digest : image.repo_digests) out->add_repo_digests(digest);
   out->set_size(image.size_bytes);
   SetUser(image.config.user, out);
+  out->mutable_spec()->set_image(image.id);
+  SetMap(image.annotations, out->mutable_spec()->mutable_annotations());
   out->set_pinned(image.pinned);
 }
 

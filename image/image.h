@@ -32,7 +32,8 @@ struct Image {
   int64_t pulled_at_ns = 0;
   bool pinned = false;
   ImageConfig config;
-  std::string config_json;  // the configuration as it came
+  std::string config_json;                         // the configuration as it came
+  std::map<std::string, std::string> annotations;  // of the manifest
 };
 
 }  // namespace berth::image

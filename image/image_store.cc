@@ -16,6 +16,9 @@ constexpr char kSchema[] =
     " pulled_at INTEGER NOT NULL, pinned INTEGER NOT NULL, config BLOB NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS image_names(name TEXT PRIMARY KEY, image TEXT NOT NULL"
     " REFERENCES images(id) ON DELETE CASCADE) STRICT;"
+    "CREATE TABLE IF NOT EXISTS image_annotations(image TEXT NOT NULL"
+    " REFERENCES images(id) ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,"
+    " PRIMARY KEY(image, key)) STRICT;"
     "PRAGMA foreign_keys=ON;";
 
 constexpr size_t kMinIdPrefix = 3;
@@ -63,6 +66,13 @@ Status WriteImage(Database& db, const Image& image) {
       .Bind(4, int64_t{image.pinned})
       .BindBlob(5, image.config_json);
   RETURN_IF_ERROR(put.Execute());
+  ASSIGN_OR_RETURN(auto clear, db.Prepare("DELETE FROM image_annotations WHERE image = ?"));
+  RETURN_IF_ERROR(clear.Bind(1, image.id).Execute());
+  ASSIGN_OR_RETURN(auto annotation,
+                   db.Prepare("INSERT INTO image_annotations(image, key, value) VALUES(?, ?, ?)"));
+  for (const auto& [key, value] : image.annotations) {
+    RETURN_IF_ERROR(annotation.Bind(1, image.id).Bind(2, key).Bind(3, value).Execute());
+  }
   ASSIGN_OR_RETURN(auto name,
                    db.Prepare("INSERT INTO image_names(name, image) VALUES(?, ?)"
                               " ON CONFLICT(name) DO UPDATE SET image = excluded.image"));
@@ -99,6 +109,14 @@ Result<ImageMap> ReadImages(Database& db) {
     if (!config.ok()) continue;
     image.config = std::move(*config);
     images[image.id] = std::move(image);
+  }
+  ASSIGN_OR_RETURN(auto annotations, db.Prepare("SELECT image, key, value FROM image_annotations"));
+  while (true) {
+    ASSIGN_OR_RETURN(bool more, annotations.Step());
+    if (!more) break;
+    auto image = images.find(annotations.Text(0));
+    if (image == images.end()) continue;
+    image->second.annotations[annotations.Text(1)] = annotations.Text(2);
   }
   ASSIGN_OR_RETURN(auto names, db.Prepare("SELECT name, image FROM image_names ORDER BY rowid"));
   while (true) {

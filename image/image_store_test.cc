@@ -131,6 +131,18 @@ TEST_F(ImageStoreTest, MergesNamesAndMovesTags) {
   }
 }
 
+TEST_F(ImageStoreTest, AnnotationsAreThoseOfTheLastPull) {
+  Image image = MakeImage({AddLayer("a")}, {"r.example/app:1"});
+  image.annotations = {{"a", "1"}, {"b", "2"}};
+  Put(image);
+  image.annotations = {{"b", "3"}};
+  Put(image);
+  for (int restarted = 0; restarted < 2; ++restarted) {
+    EXPECT_EQ(store_->Find(image.id)->annotations, image.annotations);
+    Open();
+  }
+}
+
 TEST_F(ImageStoreTest, RemovesImagesWithTheirLayers) {
   const std::string shared = AddLayer("shared");
   const std::string own = AddLayer("own");

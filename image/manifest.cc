@@ -65,6 +65,21 @@ Result<Descriptor> ParseDescriptor(const Json& json) {
   return out;
 }
 
+Result<std::map<std::string, std::string>> ParseAnnotations(const Json& json) {
+  std::map<std::string, std::string> out;
+  if (!json.contains("annotations") || json["annotations"].is_null()) return out;
+  const Json& annotations = json["annotations"];
+  if (!annotations.is_object()) return Malformed("\"annotations\" is no object");
+  size_t bytes = 0;
+  for (const auto& [key, value] : annotations.items()) {
+    if (!value.is_string()) return Malformed("annotations: a value is no string");
+    out[key] = value.get<std::string>();
+    bytes += key.size() + out[key].size();
+  }
+  if (bytes > kMaxAnnotationBytes) out.clear();
+  return out;
+}
+
 Result<Manifest> ParseImageManifest(const Json& json) {
   Manifest out;
   if (!json.contains("config") || !json["config"].is_object()) return Malformed("no \"config\"");
@@ -87,6 +102,7 @@ Result<Manifest> ParseImageManifest(const Json& json) {
     if (!compression.ok()) return std::move(compression).error().Wrap(StrCat("layer ", i));
     out.layers.push_back(std::move(layer));
   }
+  ASSIGN_OR_RETURN(out.annotations, ParseAnnotations(json));
   return out;
 }
 

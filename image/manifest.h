@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@ namespace berth::image {
 // A larger manifest, index or configuration is refused.
 inline constexpr size_t kMaxDocumentBytes = 4 << 20;
 inline constexpr size_t kMaxLayers = 500;
+// Every list of images has them all, so a manifest with more counts as one without.
+inline constexpr size_t kMaxAnnotationBytes = 16 << 10;
 
 // What a document says of a blob. The digest has been checked to be one; `urls` are never read.
 struct Descriptor {
@@ -34,6 +37,7 @@ struct Platform {
 struct Manifest {
   Descriptor config;
   std::vector<Descriptor> layers;  // the lowest first
+  std::map<std::string, std::string> annotations;
 };
 
 struct IndexEntry {

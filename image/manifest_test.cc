@@ -63,6 +63,23 @@ TEST(ManifestTest, ReadsOciAndDocker) {
   }
 }
 
+TEST(ManifestTest, KeepsAnnotationsOfModestSize) {
+  Json json = ManifestJson();
+  json["annotations"] = {{"org.opencontainers.image.version", "1.2"}};
+  auto document = ParseManifest(json.dump(), kOci);
+  ASSERT_TRUE(document.ok()) << document.error().message();
+  EXPECT_EQ(std::get<Manifest>(*document).annotations.at("org.opencontainers.image.version"),
+            "1.2");
+  json["annotations"]["large"] = std::string(kMaxAnnotationBytes, 'x');
+  document = ParseManifest(json.dump(), kOci);
+  ASSERT_TRUE(document.ok()) << document.error().message();
+  EXPECT_TRUE(std::get<Manifest>(*document).annotations.empty());
+  for (const Json& wrong : {Json("text"), Json{{"key", 1}}}) {
+    json["annotations"] = wrong;
+    EXPECT_EQ(ParseManifest(json.dump(), kOci).code(), Code::kDataLoss) << wrong;
+  }
+}
+
 TEST(ManifestTest, TakesTheTypeFromWhoeverNamesIt) {
   Json json = ManifestJson();
   EXPECT_TRUE(ParseManifest(json.dump(), "").ok());

@@ -246,6 +246,7 @@ Result<Puller::State::Found> Puller::State::FindImage(const Job& job, Repository
 
   Image& image = found.image;
   image.id = found.manifest.config.digest;
+  image.annotations = std::move(found.manifest.annotations);
   ASSIGN_OR_RETURN(image.config_json, repository.GetBlob(context, found.manifest.config),
                    "image configuration");
   ASSIGN_OR_RETURN(image.config, ParseImageConfig(image.config_json));

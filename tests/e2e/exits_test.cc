@@ -62,6 +62,17 @@ TEST_F(Exits, OutOfMemoryIsReported) {
   EXPECT_EQ(ending->status.reason(), "OOMKilled");
 }
 
+TEST_F(Exits, OutOfMemoryOfAChildIsReported) {
+  // The container's first process lives on and passes on what its child came to.
+  rt::ContainerConfig config =
+      ShellConfig("sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; code=$?; exit $code");
+  config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(16 << 20);
+  auto ending = RunToEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->status.exit_code(), 137);
+  EXPECT_EQ(ending->status.reason(), "OOMKilled");
+}
+
 TEST_F(Exits, ProcessesOfTheContainerEndWithIt) {
   auto pod = RunPod();
   ASSERT_OK(pod);

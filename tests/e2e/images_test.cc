@@ -211,6 +211,24 @@ TEST_F(Images, UserOfTheImageIsReported) {
   }
 }
 
+TEST_F(Images, AnnotationsOfTheManifestAreReported) {
+  auto test_image = BusyboxImage();
+  ASSERT_OK(test_image);
+  auto registry = SharedRegistry();
+  ASSERT_OK(registry);
+  test_image->annotations = {{"org.opencontainers.image.version", "1.2"}};
+  test_image->config["Labels"] = {{"not", "the same image"}};
+  const BuiltImage built = BuildImage(*test_image);
+  ASSERT_OK((*registry)->Push("images/annotated", "a", built));
+  ASSERT_OK(Pull(StrCat((*registry)->address(), "/images/annotated:a")));
+  auto status = Lookup(built.config.digest);
+  ASSERT_OK(status);
+  const rt::ImageSpec& spec = status->image().spec();
+  EXPECT_EQ(spec.image(), built.config.digest);
+  ASSERT_EQ(spec.annotations_size(), 1);
+  EXPECT_EQ(spec.annotations().at("org.opencontainers.image.version"), "1.2");
+}
+
 TEST_F(Images, FsInfoCountsWhatIsThere) {
   auto info = cri().Call(rt::ImageFsInfoRequest());
   ASSERT_OK(info);

@@ -88,14 +88,15 @@ TEST_F(Network, PortMapping) {
   auto container = RunContainer(*pod, ShellConfig(kServer));
   ASSERT_OK(container);
   ShellIn(*container, "until wget -q -O- http://127.0.0.1/x >/dev/null; do sleep 0.1; done");
-  // Loopback needs route_localnet, so the bridge's own address stands for the machine here.
   const std::string ip = Ip(*pod);
   const std::string gateway = ip.substr(0, ip.rfind('.')) + ".1";
   EXPECT_NE(Get(gateway, 18080).find("served"), std::string::npos);
+  EXPECT_NE(Get("127.0.0.1", 18080).find("served"), std::string::npos);
   rt::RemovePodSandboxRequest remove;
   remove.set_pod_sandbox_id(*pod);
   ASSERT_OK(cri().Call(remove));
   EXPECT_EQ(Get(gateway, 18080), "");
+  EXPECT_EQ(Get("127.0.0.1", 18080), "");
 }
 
 TEST_F(Network, HostNetwork) {

@@ -170,6 +170,7 @@ BuiltImage BuildImage(const TestImage& image) {
                    {"mediaType", types.manifest},
                    {"config", DescriptorOf(types.config, out.config)},
                    {"layers", layers}};
+  if (!image.annotations.empty()) manifest["annotations"] = image.annotations;
   out.manifest = manifest.dump();
   out.media_type = types.manifest;
   out.digest = image::DigestOf(out.manifest);

@@ -44,7 +44,8 @@ struct TestImage {
   Json config = Json::object();
   std::string architecture = {};  // empty: this machine's
   std::string os = "linux";
-  bool docker_types = false;  // Docker's media types and not OCI's
+  bool docker_types = false;          // Docker's media types and not OCI's
+  Json annotations = Json::object();  // of the manifest
 };
 
 struct Blob {
