@@ -92,9 +92,10 @@ Status DoNotBlock(const ProcessStreams& streams) {
 Status CheckExecCommand(const std::vector<std::string>& command) {
   if (command.empty() || command[0].empty()) return Error(Code::kInvalidArgument, "cmd: missing");
   size_t bytes = 0;
-  for (const std::string& arg : command) bytes += arg.size() + 16;
-  if (bytes > (60 << 10)) return Error(Code::kInvalidArgument, "cmd: longer than 60 KiB");
-  return Ok();
+  for (const std::string& arg : command) bytes += arg.size();
+  if (bytes + 16 * command.size() <= (60 << 10)) return Ok();
+  return Error(Code::kInvalidArgument, StrCat("cmd: ", bytes, " bytes in ", command.size(),
+                                              " words are more than the 60 KiB that are possible"));
 }
 
 ExecManager::ExecManager(Core& core) : core_(core) {}
