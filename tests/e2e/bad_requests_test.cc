@@ -176,7 +176,7 @@ INSTANTIATE_TEST_SUITE_P(
                      request.set_cmd(0, "");
                      return Ask(cri, request);
                    }},
-        BadRequest{"ExecSyncALongWord", "cmd: 200000 bytes",
+        BadRequest{"ExecSyncALongWord", "cmd: 200008 bytes",
                    [](Cri& cri, const std::string&, const std::string& container) {
                      auto request = Exec<rt::ExecSyncRequest>(container);
                      request.add_cmd(std::string(200'000, 'x'));
