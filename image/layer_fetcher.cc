@@ -4,7 +4,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+
 #include "base/failpoint.h"
+#include "base/thread.h"
 
 namespace berth::image {
 
@@ -30,7 +35,8 @@ Result<std::unique_ptr<LayerFetcher>> LayerFetcher::Create(LayerUnpacker& unpack
   UniqueFd slots(
       eventfd(static_cast<unsigned>(max_parallel), EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
   if (!slots.ok()) return ErrnoError("eventfd");
-  return std::unique_ptr<LayerFetcher>(new LayerFetcher(std::move(slots), unpacker, snapshotter));
+  return std::unique_ptr<LayerFetcher>(
+      new LayerFetcher(std::move(slots), max_parallel, unpacker, snapshotter));
 }
 
 Status LayerFetcher::TakeSlot(const Context& context) {
@@ -46,10 +52,13 @@ void LayerFetcher::ReturnSlot() {
   eventfd_write(slots_.get(), 1);
 }
 
-Status LayerFetcher::Ensure(const Context& context, Repository& repository, const Layer& layer,
-                            const BytesCallback& on_bytes) {
+Status LayerFetcher::Ensure(const Context& context, const BlobSource& source, const Layer& layer,
+                            const StateCallback& on_state) {
   while (true) {
-    if (snapshotter_.HasLayer(layer.diff_id)) return Ok();
+    if (snapshotter_.HasLayer(layer.diff_id)) {
+      on_state(LayerState::kExists, layer.blob.size);
+      return Ok();
+    }
     ASSIGN_OR_RETURN(auto created, OneShotEvent::Create());
     auto mine = std::make_shared<OneShotEvent>(std::move(created));
     std::shared_ptr<OneShotEvent> others;
@@ -64,8 +73,10 @@ Status LayerFetcher::Ensure(const Context& context, Repository& repository, cons
     }
     // Another call may have committed it between the look and the entry in the map.
     Status status;
-    if (!snapshotter_.HasLayer(layer.diff_id)) {
-      status = Fetch(context, repository, layer, on_bytes);
+    if (snapshotter_.HasLayer(layer.diff_id)) {
+      on_state(LayerState::kExists, layer.blob.size);
+    } else {
+      status = Fetch(context, source, layer, on_state);
     }
     {
       MutexLock lock(mutex_);
@@ -76,8 +87,8 @@ Status LayerFetcher::Ensure(const Context& context, Repository& repository, cons
   }
 }
 
-Status LayerFetcher::Fetch(const Context& context, Repository& repository, const Layer& layer,
-                           const BytesCallback& on_bytes) {
+Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, const Layer& layer,
+                           const StateCallback& on_state) {
   RETURN_IF_ERROR(TakeSlot(context));
   struct SlotReturner {
     LayerFetcher* fetcher;
@@ -92,11 +103,12 @@ Status LayerFetcher::Fetch(const Context& context, Repository& repository, const
   Failpoint("pull.layer_started");
   int64_t done = 0;
   bool worker_refused = false;
-  Status streamed = repository.StreamBlob(context, layer.blob, [&](std::string_view bytes) {
+  on_state(LayerState::kDownloading, 0);
+  Status streamed = source(context, layer.blob, [&](std::string_view bytes) {
     Status written = unpack.Write(context, bytes);
     worker_refused = !written.ok();
     done += static_cast<int64_t>(bytes.size());
-    on_bytes(done);
+    on_state(LayerState::kDownloading, done);
     return written;
   });
   // Why the worker takes no more is what Finish() says; a cancellation says it itself.
@@ -104,10 +116,57 @@ Status LayerFetcher::Fetch(const Context& context, Repository& repository, const
     RETURN_IF_ERROR(unpack.Finish(context));
   }
   RETURN_IF_ERROR(streamed);
+  on_state(LayerState::kUnpacking, done);
   Failpoint("pull.layer_unpacked");
   RETURN_IF_ERROR(unpack.Finish(context));
   Failpoint("pull.layer_committed");
+  on_state(LayerState::kDone, done);
   return Ok();
+}
+
+Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
+                               const std::vector<Layer>& layers, ProgressBoard& board) {
+  std::vector<LayerProgress> start;
+  for (const Layer& layer : layers) start.push_back({layer.blob.digest, 0, layer.blob.size});
+  board.Start(std::move(start));
+  // The largest first: it is the one that the others can hide behind.
+  std::vector<size_t> order(layers.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return layers[a].blob.size > layers[b].blob.size; });
+
+  std::atomic<size_t> next{0};
+  Mutex error_mutex;
+  Status first_error;
+  auto work = [&] {
+    for (size_t at = next++; at < order.size(); at = next++) {
+      const size_t i = order[at];
+      int64_t done = 0;
+      Status status = Ensure(context, source, layers[i], [&](LayerState state, int64_t bytes) {
+        done = bytes;
+        board.Set(i, state, bytes);
+      });
+      if (status.ok()) continue;
+      board.Set(i, LayerState::kFailed, done);
+      MutexLock lock(error_mutex);
+      // What follows are the cancellations that the first failure causes.
+      if (first_error.ok()) {
+        first_error =
+            std::move(status).error().Wrap(StrCat("layer ", i, " ", layers[i].blob.digest));
+      }
+      context.Cancel();
+      return;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < std::min(static_cast<size_t>(max_parallel_), layers.size()); ++i) {
+    auto thread = StartThread(work);
+    if (!thread.ok()) break;  // fewer will do
+    threads.push_back(std::move(*thread));
+  }
+  work();
+  for (std::thread& thread : threads) thread.join();
+  return first_error;
 }
 
 }  // namespace berth::image

@@ -5,13 +5,16 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/context.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/sync.h"
 #include "image/layer_unpacker.h"
-#include "image/registry.h"
+#include "image/manifest.h"
+#include "image/progress.h"
 
 namespace berth::image {
 
@@ -37,22 +40,36 @@ class LayerFetcher {
     Descriptor blob;
     std::string diff_id;
   };
-  using BytesCallback = std::function<void(int64_t done_bytes)>;
+  // Gives the blob's bytes in order to the sink, exactly blob.size of them; a failure of the sink
+  // is returned as it is. Called from several threads at a time.
+  using BlobSink = std::function<Status(std::string_view bytes)>;
+  using BlobSource =
+      std::function<Status(const Context& context, const Descriptor& blob, const BlobSink& sink)>;
+  using StateCallback = std::function<void(LayerState state, int64_t done_bytes)>;
   // Returns once the snapshotter has the layer: because it had it, because another call brought it,
   // or because this one did. After a failure nothing of the layer is left.
-  Status Ensure(const Context& context, Repository& repository, const Layer& layer,
-                const BytesCallback& on_bytes);
+  Status Ensure(const Context& context, const BlobSource& source, const Layer& layer,
+                const StateCallback& on_state);
+  // All layers of an image, several at a time, telling the board. The first failure cancels the
+  // context, which has to be cancellable, and is what is returned.
+  Status EnsureAll(const Context& context, const BlobSource& source,
+                   const std::vector<Layer>& layers, ProgressBoard& board);
 
  private:
-  LayerFetcher(UniqueFd slots, LayerUnpacker& unpacker, snapshotter::Snapshotter& snapshotter)
-      : slots_(std::move(slots)), unpacker_(unpacker), snapshotter_(snapshotter) {}
+  LayerFetcher(UniqueFd slots, int max_parallel, LayerUnpacker& unpacker,
+               snapshotter::Snapshotter& snapshotter)
+      : slots_(std::move(slots)),
+        max_parallel_(max_parallel),
+        unpacker_(unpacker),
+        snapshotter_(snapshotter) {}
 
-  Status Fetch(const Context& context, Repository& repository, const Layer& layer,
-               const BytesCallback& on_bytes);
+  Status Fetch(const Context& context, const BlobSource& source, const Layer& layer,
+               const StateCallback& on_state);
   Status TakeSlot(const Context& context);
   void ReturnSlot();
 
   UniqueFd slots_;  // eventfd in semaphore mode, so that waiting for a slot can be cancelled
+  const int max_parallel_;
   LayerUnpacker& unpacker_;
   snapshotter::Snapshotter& snapshotter_;
   Mutex mutex_;

@@ -16,7 +16,7 @@ namespace berth::image {
 enum class Compression { kNone, kGzip, kZstd };
 
 struct UnpackRequest {
-  std::string digest;       // of the compressed blob, "sha256:<hex>"
+  std::string digest;       // of the compressed blob, "sha256:<hex>"; empty: not known
   std::string diff_id;      // of the uncompressed tar
   int64_t size_bytes = -1;  // of the blob; -1: not known
   Compression compression = Compression::kGzip;

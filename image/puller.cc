@@ -1,7 +1,6 @@
 #include "image/puller.h"
 
 #include <algorithm>
-#include <atomic>
 #include <set>
 #include <thread>
 
@@ -17,60 +16,6 @@
 namespace berth::image {
 
 namespace {
-
-constexpr int64_t kProgressIntervalNs = 100'000'000;
-
-// The progress of one pull, told to everyone who waits for it.
-class ProgressBoard {
- public:
-  using ListenerId = uint64_t;
-
-  ListenerId Listen(ProgressCallback callback) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    listeners_.emplace(++last_id_, std::move(callback));
-    return last_id_;
-  }
-  // Once it has returned, the callback is not called again.
-  void Leave(ListenerId id) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    listeners_.erase(id);
-  }
-
-  void Start(const std::vector<LayerFetcher::Layer>& layers) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    layers_.clear();
-    for (const auto& layer : layers)
-      layers_.push_back({layer.blob.digest, 0, layer.blob.size, false});
-    TellLocked();
-  }
-  void SetBytes(size_t layer, int64_t done) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    layers_[layer].done_bytes = done;
-    if (MonotonicNs() - told_ns_ > kProgressIntervalNs) TellLocked();
-  }
-  void SetComplete(size_t layer) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    layers_[layer].done_bytes = layers_[layer].total_bytes;
-    layers_[layer].complete = true;
-    const bool all = std::all_of(layers_.begin(), layers_.end(),
-                                 [](const LayerProgress& progress) { return progress.complete; });
-    if (all || MonotonicNs() - told_ns_ > kProgressIntervalNs) TellLocked();
-  }
-
- private:
-  void TellLocked() REQUIRES(mutex_) {
-    told_ns_ = MonotonicNs();
-    for (const auto& [id, listener] : listeners_) {
-      if (listener) listener(layers_);
-    }
-  }
-
-  Mutex mutex_;
-  ListenerId last_id_ GUARDED_BY(mutex_) = 0;
-  std::map<ListenerId, ProgressCallback> listeners_ GUARDED_BY(mutex_);
-  std::vector<LayerProgress> layers_ GUARDED_BY(mutex_);
-  int64_t told_ns_ GUARDED_BY(mutex_) = 0;
-};
 
 using ImagePtr = std::shared_ptr<const Image>;
 
@@ -117,8 +62,6 @@ struct Puller::State {
   Result<ImagePtr> PullNew(const Job& job, Repository& repository);
   Result<ImagePtr> FindCurrent(const Job& job, Repository& repository);
   Result<Found> FindImage(const Job& job, Repository& repository);
-  Status FetchLayers(const Job& job, Repository& repository,
-                     const std::vector<LayerFetcher::Layer>& layers);
   Result<ImagePtr> Record(const Job& job, const std::string& top_digest, Image image);
 
   PullerOptions options;
@@ -265,50 +208,6 @@ Result<Puller::State::Found> Puller::State::FindImage(const Job& job, Repository
   return found;
 }
 
-Status Puller::State::FetchLayers(const Job& job, Repository& repository,
-                                  const std::vector<LayerFetcher::Layer>& layers) {
-  job.flight.progress.Start(layers);
-  // The largest first: it is the one that the others can hide behind.
-  std::vector<size_t> order(layers.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return layers[a].blob.size > layers[b].blob.size; });
-
-  std::atomic<size_t> next{0};
-  Mutex error_mutex;
-  Status first_error;
-  auto work = [&] {
-    for (size_t at = next++; at < order.size(); at = next++) {
-      const size_t i = order[at];
-      Status status =
-          (*fetcher)->Ensure(job.flight.context, repository, layers[i],
-                             [&](int64_t done) { job.flight.progress.SetBytes(i, done); });
-      if (status.ok()) {
-        job.flight.progress.SetComplete(i);
-        continue;
-      }
-      MutexLock lock(error_mutex);
-      // What follows are the cancellations that the first failure causes.
-      if (first_error.ok()) {
-        first_error =
-            std::move(status).error().Wrap(StrCat("layer ", i, " ", layers[i].blob.digest));
-      }
-      job.flight.context.Cancel();
-      return;
-    }
-  };
-  std::vector<std::thread> threads;
-  const size_t most = static_cast<size_t>(std::max(1, options.max_parallel_layers));
-  for (size_t i = 1; i < std::min(most, layers.size()); ++i) {
-    auto thread = StartThread(work);
-    if (!thread.ok()) break;  // fewer will do
-    threads.push_back(std::move(*thread));
-  }
-  work();
-  for (std::thread& thread : threads) thread.join();
-  return first_error;
-}
-
 Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) {
   ASSIGN_OR_RETURN(Found found, FindImage(job, repository));
   Image& image = found.image;
@@ -316,7 +215,11 @@ Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) 
   for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
     layers.push_back({found.manifest.layers[i], image.config.diff_ids[i]});
   }
-  RETURN_IF_ERROR(FetchLayers(job, repository, layers));
+  auto source = [&](const Context& context, const Descriptor& blob,
+                    const LayerFetcher::BlobSink& sink) {
+    return repository.StreamBlob(context, blob, sink);
+  };
+  RETURN_IF_ERROR((*fetcher)->EnsureAll(job.flight.context, source, layers, job.flight.progress));
   const std::set<std::string> distinct(image.config.diff_ids.begin(), image.config.diff_ids.end());
   for (const std::string& diff_id : distinct) {
     ASSIGN_OR_RETURN(auto usage, snapshotter.LayerUsage(diff_id));

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "base/result.h"
 #include "image/image_store.h"
 #include "image/layer_unpacker.h"
+#include "image/progress.h"
 #include "image/registry.h"
 #include "image/registry_auth.h"
 
@@ -21,15 +21,6 @@ struct PullerOptions {
   int max_parallel_layers = 6;        // of all pulls together
   int64_t stall_timeout_ms = 60'000;  // a transfer that moves nothing for so long has failed
 };
-
-struct LayerProgress {
-  std::string digest;
-  int64_t done_bytes = 0;
-  int64_t total_bytes = -1;
-  bool complete = false;
-};
-// Called from the pulling threads, at most some ten times a second.
-using ProgressCallback = std::function<void(const std::vector<LayerProgress>&)>;
 
 struct PullRequest {
   std::string reference;
