@@ -1,5 +1,6 @@
 #include "base/event_loop.h"
 
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -97,6 +98,7 @@ void EventLoop::RunDueTasks() {
 }
 
 void EventLoop::Run() {
+  (void)pthread_setname_np(pthread_self(), "event-loop");  // for who looks at a daemon that hangs
   while (true) {
     epoll_event events[32];
     int n = epoll_wait(epoll_.get(), events, 32, WaitMs());

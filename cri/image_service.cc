@@ -40,15 +40,24 @@ ImageService::ImageService(ImageServiceOptions options, image::ImageStore& image
       images_(images),
       puller_(puller),
       snapshotter_(snapshotter) {
-  for (const std::string& name : options.pinned) {
+  SetPinned(options.pinned);
+}
+
+void ImageService::SetPinned(const std::vector<std::string>& references) {
+  std::set<std::string> pinned;
+  for (const std::string& name : references) {
     auto reference = image::ParseReference(name);
-    pinned_.insert(reference.ok() ? reference->ToString() : name);
+    pinned.insert(reference.ok() ? reference->ToString() : name);
   }
+  MutexLock lock(mutex_);
+  pinned_.swap(pinned);
 }
 
 void ImageService::Describe(const image::Image& image, pb::Image* out) const {
   ToPb(image, out);
-  auto is_pinned = [&](const std::string& name) { return pinned_.count(name) > 0; };
+  MutexLock lock(mutex_);
+  const std::set<std::string>& pinned = pinned_;
+  auto is_pinned = [&](const std::string& name) { return pinned.count(name) > 0; };
   out->set_pinned(image.pinned || is_pinned(image.id) ||
                   std::any_of(image.repo_tags.begin(), image.repo_tags.end(), is_pinned) ||
                   std::any_of(image.repo_digests.begin(), image.repo_digests.end(), is_pinned));

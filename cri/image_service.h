@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "base/sync.h"
 #include "cri/pb.h"
 #include "cri/proto/api.grpc.pb.h"
 #include "image/image_store.h"
@@ -29,6 +30,8 @@ class ImageService final : public pb::ImageService::Service {
 
   grpc::Status ListImages(grpc::ServerContext* call, const pb::ListImagesRequest* request,
                           pb::ListImagesResponse* response) override;
+  void SetPinned(const std::vector<std::string>& references) EXCLUDES(mutex_);
+
   // A missing image is an answer without an image, not an error.
   grpc::Status ImageStatus(grpc::ServerContext* call, const pb::ImageStatusRequest* request,
                            pb::ImageStatusResponse* response) override;
@@ -43,10 +46,12 @@ class ImageService final : public pb::ImageService::Service {
                             grpc::ServerWriter<pb::StreamImagesResponse>* writer) override;
 
  private:
-  void Describe(const image::Image& image, pb::Image* out) const;
+  void Describe(const image::Image& image, pb::Image* out) const EXCLUDES(mutex_);
 
   const Context lifetime_;
-  std::set<std::string> pinned_;  // in the form of repo_tags and repo_digests
+  mutable Mutex mutex_;
+  // In the form of repo_tags and repo_digests.
+  std::set<std::string> pinned_ GUARDED_BY(mutex_);
   image::ImageStore& images_;
   image::Puller& puller_;
   snapshotter::Snapshotter& snapshotter_;

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/context.h"
-#include "config/config.h"
+#include "config/live.h"
 #include "cri/pb.h"
 #include "cri/proto/api.grpc.pb.h"
 #include "cri/stream/server.h"
@@ -17,7 +17,7 @@ namespace berth::cri {
 
 struct RuntimeServiceOptions {
   std::string version;  // of Berth, a semantic version
-  config::Config config;
+  const config::LiveConfig& config;
   // Ends when the daemon stops: what is still being done is then undone or left for recovery.
   Context lifetime = Context::Background();
 };

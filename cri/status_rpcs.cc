@@ -36,7 +36,8 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
   AddCondition("NetworkReady", runtime_.cni().Ready(), "NetworkPluginNotReady",
                response->mutable_status());
   const bool user_namespaces = runtime_.pods().SupportsUserNamespaces();
-  for (const auto& [name, features] : runtime_.handlers().All()) {
+  const auto handlers = runtime_.handlers();
+  for (const auto& [name, features] : handlers->All()) {
     pb::RuntimeHandler* handler = response->add_runtime_handlers();
     handler->set_name(name);
     handler->mutable_features()->set_recursive_read_only_mounts(
@@ -48,7 +49,7 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
   response->mutable_features()->set_user_namespaces_host_network(user_namespaces);
   if (request->verbose()) {
     auto& info = *response->mutable_info();
-    info["config"] = ToUtf8(config::ToJson(options_.config));
+    info["config"] = ToUtf8(config::ToJson(*options_.config.Get()));
     info["cniconfig"] = ToUtf8(runtime_.cni().ConfigJson());
   }
   return grpc::Status::OK;
@@ -56,7 +57,7 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
 
 grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext*, const pb::RuntimeConfigRequest*,
                                            pb::RuntimeConfigResponse* response) {
-  bool systemd = options_.config.cgroup.driver == "systemd";
+  bool systemd = options_.config->cgroup.driver == "systemd";
   response->mutable_linux()->set_cgroup_driver(systemd ? pb::SYSTEMD : pb::CGROUPFS);
   return grpc::Status::OK;
 }
@@ -70,7 +71,7 @@ grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext*,
     if (pod_cidr.empty()) return Ok();
     ASSIGN_OR_RETURN(auto cidrs, runtime::ParsePodCidrs(pod_cidr),
                      "runtime_config.network_config.pod_cidr");
-    const config::Config::Cni& cni = options_.config.cni;
+    const config::Config::Cni cni = options_.config->cni;
     // Whoever makes the network without a template of ours knows the range by himself.
     if (cni.conf_template.empty()) return Ok();
     return runtime::WriteCniFromTemplate(cni.conf_template, cni.conf_dir, cidrs);

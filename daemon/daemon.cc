@@ -80,9 +80,11 @@ Status Daemon::Open() {
   ASSIGN_OR_RETURN(lifetime_, Context::Cancellable());
   ASSIGN_OR_RETURN(loop_, EventLoop::Start());
   RETURN_IF_ERROR(OpenImages());
-  ASSIGN_OR_RETURN(config_.runtime.shim_path,
+  config::Config found = config_;
+  ASSIGN_OR_RETURN(found.runtime.shim_path,
                    FindHelper(config_.runtime.shim_path, "berth-shim", "runtime.shim_path"));
-  ASSIGN_OR_RETURN(runtime_, runtime::Runtime::Open(config_, *loop_, *snapshotter_, *images_));
+  live_ = std::make_unique<config::LiveConfig>(std::move(found));
+  ASSIGN_OR_RETURN(runtime_, runtime::Runtime::Open(*live_, *loop_, *snapshotter_, *images_));
   return Serve();
 }
 
@@ -101,13 +103,21 @@ Status Daemon::Serve() {
   ASSIGN_OR_RETURN(streams_, cri::stream::Server::Start(StreamOptionsOf(config_.streaming),
                                                         cri::StreamCallsOf(*runtime_)));
   runtime_service_ = std::make_unique<cri::RuntimeService>(
-      cri::RuntimeServiceOptions{BERTH_VERSION, config_, lifetime_}, *runtime_, *images_,
-      *streams_);
+      cri::RuntimeServiceOptions{BERTH_VERSION, *live_, lifetime_}, *runtime_, *images_, *streams_);
   image_service_ = std::make_unique<cri::ImageService>(
       cri::ImageServiceOptions{config_.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
   ASSIGN_OR_RETURN(server_, cri::Server::Start({config_.listen, config_.socket_gid},
                                                *runtime_service_, *image_service_));
   return Ok();
+}
+
+std::vector<config::Change> Daemon::Reload(const config::Config& config) {
+  auto changes = config::Differences(config_, config);
+  config_ = config::TakeLive(config_, config);
+  live_->Set(config::TakeLive(*live_->Get(), config));
+  runtime_->Reconfigure();
+  image_service_->SetPinned(config.image.pinned);
+  return changes;
 }
 
 Daemon::~Daemon() {

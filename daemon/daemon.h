@@ -2,12 +2,15 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/context.h"
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "config/config.h"
+#include "config/live.h"
+#include "config/reload.h"
 #include "image/image_store.h"
 #include "image/layer_unpacker.h"
 #include "image/puller.h"
@@ -39,6 +42,10 @@ class Daemon {
   // everything down. Containers run on.
   void Stop();
 
+  // Takes up what can change while it serves (config/reload.h). Returns all that is different, with
+  // what has to wait for a restart; that is told again at each reload until then. Not thread-safe.
+  std::vector<config::Change> Reload(const config::Config& config);
+
   EventLoop& loop() { return *loop_; }
 
  private:
@@ -47,7 +54,9 @@ class Daemon {
   Status OpenImages();
   Status Serve();
 
-  config::Config config_;
+  config::Config config_;  // as given, and what reloads have changed
+  // The same with what Open() has found out, for everybody else.
+  std::unique_ptr<config::LiveConfig> live_;
   UniqueFd root_lock_, state_lock_;
   Context lifetime_ = Context::Background();
   std::unique_ptr<EventLoop> loop_;

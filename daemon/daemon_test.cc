@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -13,6 +16,7 @@
 #include "base/process.h"
 #include "daemon/instance_lock.h"
 #include "daemon/memory.h"
+#include "daemon/watchdog.h"
 
 namespace berth::daemon {
 namespace {
@@ -113,6 +117,32 @@ TEST_F(DaemonTest, FlagsAreChecked) {
   EXPECT_THAT(relative.err, HasSubstr("command line: root"));
   EXPECT_NE(Berthd({"--no-such-flag"}).exit_code, 0);
   EXPECT_THAT(Berthd({"--version"}).out, HasSubstr("berthd "));
+}
+
+// What a client meets whose daemon hangs: it connects, and nobody answers.
+TEST_F(DaemonTest, ALoopOrAServerThatDoesNotAnswerIsNotAlive) {
+  auto loop = EventLoop::Start();
+  ASSERT_TRUE(loop.ok());
+  const std::string path = dir_ + "/hung.sock";
+  Status missing = CheckAlive(**loop, path, 200);
+  EXPECT_EQ(missing.code(), Code::kUnavailable);
+  EXPECT_THAT(missing.error().message(), HasSubstr(path));
+
+  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener.get(), 8), 0);
+  EXPECT_EQ(CheckAlive(**loop, path, 200).code(), Code::kDeadlineExceeded);
+
+  std::promise<void> stuck;
+  (*loop)->Post([&] { stuck.get_future().wait(); });
+  Status hangs = CheckAlive(**loop, path, 100);
+  EXPECT_EQ(hangs.code(), Code::kDeadlineExceeded);
+  EXPECT_THAT(hangs.error().message(), HasSubstr("event loop"));
+  stuck.set_value();
 }
 
 }  // namespace

@@ -38,9 +38,14 @@ void WritePriority(std::ostream& out, const google::LogMessageInfo& message, voi
 
 }  // namespace
 
+void SetLogLevel(int level) {
+  // Other threads read it, and a plain number is all that glog has.
+  __atomic_store_n(&FLAGS_minloglevel, level, __ATOMIC_RELAXED);
+}
+
 void StartLogging(const char* program, int level) {
   FLAGS_logtostderr = true;
-  FLAGS_minloglevel = level;
+  SetLogLevel(level);
   if (StderrIsJournal()) {
     google::InitGoogleLogging(program, &WritePriority);
   } else {

@@ -7,4 +7,7 @@ namespace berth::daemon {
 // the journal has time and process by itself. `level`: 0 all, 1 warnings and errors, 2 errors.
 void StartLogging(const char* program, int level);
 
+// From now on; any thread.
+void SetLogLevel(int level);
+
 }  // namespace berth::daemon

@@ -1,9 +1,8 @@
-// berthd: serves until SIGTERM, SIGINT or SIGHUP. Containers outlive it.
+// berthd: serves until SIGTERM or SIGINT. Containers outlive it.
 
 #include <glog/logging.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +14,7 @@
 #include "daemon/daemon.h"
 #include "daemon/logging.h"
 #include "daemon/memory.h"
+#include "daemon/service.h"
 
 namespace berth::daemon {
 namespace {
@@ -32,28 +32,6 @@ struct Arguments {
 int Fail(const Error& error) {
   fprintf(stderr, "berthd: %s\n", error.message().c_str());
   return 1;
-}
-
-// Blocked here, before any thread is made, these wait for WaitForStop().
-sigset_t BlockStopSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
-
-int WaitForStop(const sigset_t& signals) {
-  int number = 0;
-  while (sigwait(&signals, &number) != 0) {
-  }
-  return number;
-}
-
-// From the loop's thread, so that systemd replaces a daemon whose loop hangs.
-void PingWatchdog(EventLoop& loop, int64_t interval_ms) {
-  sd_notify(0, "WATCHDOG=1");
-  loop.PostAfterMs(interval_ms, [&loop, interval_ms] { PingWatchdog(loop, interval_ms); });
 }
 
 void TrimNowAndThen(EventLoop& loop) {
@@ -99,31 +77,28 @@ int Serve(const Arguments& arguments) {
   if (geteuid() != 0) {
     return Fail({Code::kPermissionDenied, "it makes namespaces and mounts: run it as root"});
   }
-  sigset_t stop_signals = BlockStopSignals();
+  ServiceManager manager(config->listen);
   signal(SIGPIPE, SIG_IGN);
   umask(022);
   StartLogging("berthd", config->log_level);
   AllowManyFiles();
 
-  std::string listen = config->listen;
+  const std::string listen = config->listen;
+  manager.Starting();
   auto daemon = Daemon::Start(std::move(*config));
   if (!daemon.ok()) {
     LOG(ERROR) << "cannot start: " << daemon.error().message();
+    manager.Failed(daemon.error());
     return 1;
   }
   LOG(INFO) << "berthd " << BERTH_VERSION << " serves " << listen;
-  sd_notify(0, "READY=1");
-  uint64_t watchdog_us = 0;
-  if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
-    PingWatchdog((*daemon)->loop(), static_cast<int64_t>(watchdog_us / 2000));
-  }
+  manager.Ready();
 
   ForgetStartup();
   TrimNowAndThen((*daemon)->loop());
 
-  int number = WaitForStop(stop_signals);
+  const int number = manager.Serve(**daemon, [&] { return LoadConfig(arguments); });
   LOG(INFO) << "stopping on signal " << number << "; containers run on";
-  sd_notify(0, "STOPPING=1");
   ExitIfStopHangs();
   (*daemon)->Stop();
   return 0;

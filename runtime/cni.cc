@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 #include "runtime/cni_args.h"
 #include "runtime/cni_cache.h"
 #include "runtime/cni_config.h"
@@ -58,12 +60,21 @@ Status CheckPod(const CniPod& pod) {
 }  // namespace
 
 struct Cni::State {
-  State(CniOptions given, CniCache opened, std::shared_ptr<CniWatcher> started)
-      : options(std::move(given)), cache(std::move(opened)), watcher(std::move(started)) {}
-  ~State() { watcher->Stop(); }
+  State(CniOptions given, CniCache opened, EventLoop& the_loop)
+      : cache(std::move(opened)),
+        loop(the_loop),
+        options(std::move(given)),
+        watcher(CniWatcher::Start(options.conf_dir, loop)) {}
+  ~State() { Watcher()->Stop(); }
 
-  CniCall Call(const char* command, const std::string& pod_id, const CniRecord& record) const {
+  CniCall Call(const char* command, const std::string& pod_id, const CniRecord& record) const
+      EXCLUDES(mutex) {
+    MutexLock lock(mutex);
     return {command, pod_id, record.netns, record.args, options.bin_dirs, options.timeout_ms};
+  }
+  std::shared_ptr<CniWatcher> Watcher() const EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    return watcher;
   }
   Status AddAll(const Context& context, const std::string& pod_id, CniRecord& record,
                 size_t& tried) const;
@@ -71,9 +82,11 @@ struct Cni::State {
                 size_t count) const;
   Result<CniRecord> NewRecord(const CniPod& pod) const;
 
-  const CniOptions options;
   const CniCache cache;
-  const std::shared_ptr<CniWatcher> watcher;
+  EventLoop& loop;
+  mutable Mutex mutex;
+  CniOptions options GUARDED_BY(mutex);
+  std::shared_ptr<CniWatcher> watcher GUARDED_BY(mutex);
 };
 
 // Runs the plugins in order; `tried` is the number of those that may have done something.
@@ -115,7 +128,7 @@ Status Cni::State::DelAll(const Context& context, const std::string& pod_id,
 
 Result<CniRecord> Cni::State::NewRecord(const CniPod& pod) const {
   CniRecord record;
-  ASSIGN_OR_RETURN(auto network, watcher->Current());
+  ASSIGN_OR_RETURN(auto network, Watcher()->Current());
   record.network = *network;
   ASSIGN_OR_RETURN(record.capabilities, CniCapabilities(pod));
   ASSIGN_OR_RETURN(record.args, CniArgs(pod));
@@ -128,18 +141,30 @@ Cni::~Cni() = default;
 
 Result<std::unique_ptr<Cni>> Cni::Open(CniOptions options, EventLoop& loop) {
   ASSIGN_OR_RETURN(CniCache cache, CniCache::Open(options.cache_dir), "CNI cache");
-  auto watcher = CniWatcher::Start(options.conf_dir, loop);
   return std::unique_ptr<Cni>(
-      new Cni(std::make_unique<State>(std::move(options), std::move(cache), std::move(watcher))));
+      new Cni(std::make_unique<State>(std::move(options), std::move(cache), loop)));
+}
+
+void Cni::Reconfigure(const CniOptions& options) {
+  std::shared_ptr<CniWatcher> former;
+  {
+    MutexLock lock(state_->mutex);
+    state_->options.bin_dirs = options.bin_dirs;
+    state_->options.timeout_ms = options.timeout_ms;
+    if (options.conf_dir == state_->options.conf_dir) return;
+    state_->options.conf_dir = options.conf_dir;
+    former = std::exchange(state_->watcher, CniWatcher::Start(options.conf_dir, state_->loop));
+  }
+  former->Stop();
 }
 
 Status Cni::Ready() {
-  RETURN_IF_ERROR(state_->watcher->Current());
+  RETURN_IF_ERROR(state_->Watcher()->Current());
   return Ok();
 }
 
 std::string Cni::ConfigJson() {
-  auto network = state_->watcher->Current();
+  auto network = state_->Watcher()->Current();
   return network.ok() ? ToText(CniNetworkJson(**network)) : "";
 }
 

@@ -41,6 +41,10 @@ class Cni {
   static Result<std::unique_ptr<Cni>> Open(CniOptions options, EventLoop& loop);
   ~Cni();
 
+  // Takes up another conf_dir, bin_dirs and timeout_ms; operations under way keep the former. The
+  // cache stays where it is.
+  void Reconfigure(const CniOptions& options);
+
   // Ok, or why no network can be made: the reason is for NetworkReady's message.
   Status Ready();
   // The configuration in use, as JSON text; empty if none.

@@ -90,6 +90,7 @@ Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& reco
     ASSIGN_OR_RETURN(auto target, FindTarget(core, pod.id, namespaces.target_id));
     target_pid_ns = PidNamespaceOf(target);
   }
+  const auto settings = core.live.Get();
   SpecInputs inputs{pod.config,
                     container.config,
                     image,
@@ -98,9 +99,9 @@ Result<OciSpec> MakeSpec(Core& core, const Pod& pod, const ContainerRecord& reco
                     PathsOfPod(core.PodDir(pod.id), pod.config),
                     record.cgroup_path,
                     target_pid_ns,
-                    core.config.runtime.rlimit_nofile_soft,
-                    core.config.runtime.rlimit_nofile_hard,
-                    core.config.runtime.cdi_dirs};
+                    settings->runtime.rlimit_nofile_soft,
+                    settings->runtime.rlimit_nofile_hard,
+                    settings->runtime.cdi_dirs};
   return BuildOciSpec(inputs);
 }
 
@@ -184,14 +185,15 @@ shim::wire::LogPlan LogOf(const Core& core, const Pod& pod, const ContainerConfi
   if (config.log_path.empty() || pod.config.log_directory.empty()) return log;
   log.directory = pod.config.log_directory;
   log.name = config.log_path;
-  log.max_line_bytes = static_cast<uint32_t>(core.config.runtime.max_log_line_bytes);
+  log.max_line_bytes = static_cast<uint32_t>(core.live->runtime.max_log_line_bytes);
   return log;
 }
 
 // Makes the container an OCI runtime's, if the pod's handler is one.
 Status AddOciRuntime(Core& core, const Pod& pod, const std::string& id, const OciSpec& spec,
                      int dir, shim::wire::LaunchPlan& plan) {
-  const config::RuntimeHandler* handler = core.handlers->FindOci(pod.runtime_handler);
+  const auto handlers = core.Handlers();
+  const config::RuntimeHandler* handler = handlers->FindOci(pod.runtime_handler);
   if (handler == nullptr) return Ok();
   std::string seccomp;
   if (spec.seccomp) {
@@ -303,9 +305,9 @@ Status BuildContainer(Core& core, const Context& context, const Pod& pod,
   const ContainerConfig& config = record.container.config;
   RETURN_IF_ERROR(CheckResources(config.resources), "linux.resources");
   RETURN_IF_ERROR(core.cgroups->CheckSupported(config.resources), "linux.resources");
-  if (core.handlers->FindOci(pod.runtime_handler) != nullptr) {
-    RETURN_IF_ERROR(
-        CheckOciContainer(pod.config, config, core.handlers->Features(pod.runtime_handler)));
+  const auto handlers = core.Handlers();
+  if (handlers->FindOci(pod.runtime_handler) != nullptr) {
+    RETURN_IF_ERROR(CheckOciContainer(pod.config, config, handlers->Features(pod.runtime_handler)));
   }
   RETURN_IF_ERROR(CheckLogPath(pod, config));
   RETURN_IF_ERROR(CheckHostPaths(config));

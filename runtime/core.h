@@ -6,7 +6,9 @@
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "base/sync.h"
 #include "config/config.h"
+#include "config/live.h"
 #include "image/image_store.h"
 #include "runtime/cgroup.h"
 #include "runtime/cni.h"
@@ -23,19 +25,28 @@
 namespace berth::runtime {
 
 class Core {
- public:
-  Core(const config::Config& the_config, EventLoop& the_loop,
-       snapshotter::Snapshotter& the_snapshotter, image::ImageStore& the_images)
-      : config(the_config), loop(the_loop), snapshotter(the_snapshotter), images(the_images) {}
+  mutable Mutex handlers_mutex_;
+  std::shared_ptr<const RuntimeHandlers> handlers_ GUARDED_BY(handlers_mutex_);
 
-  const config::Config& config;
+ public:
+  Core(const config::LiveConfig& the_config, EventLoop& the_loop,
+       snapshotter::Snapshotter& the_snapshotter, image::ImageStore& the_images)
+      : config(*the_config.Get()),
+        live(the_config),
+        loop(the_loop),
+        snapshotter(the_snapshotter),
+        images(the_images) {}
+
+  // As it was at the start: directories, cgroups, and whatever else only a restart changes.
+  const config::Config config;
+  // What can change meanwhile (config/reload.h) is read from here.
+  const config::LiveConfig& live;
   EventLoop& loop;
   snapshotter::Snapshotter& snapshotter;
   image::ImageStore& images;
 
   std::unique_ptr<CgroupDriver> cgroups;
   std::unique_ptr<Cni> cni;
-  std::unique_ptr<RuntimeHandlers> handlers;
   std::unique_ptr<Store> store;
   std::unique_ptr<ShimLauncher> shims;
   SeccompProfiles seccomp;
@@ -52,6 +63,16 @@ class Core {
   }
   Result<UniqueFd> OpenContainerDir(const std::string& id) const;
   Result<ShimClient> ConnectShim(const std::string& container_id) const;
+
+  // Those of the present configuration; whoever uses what it finds there keeps the pointer.
+  std::shared_ptr<const RuntimeHandlers> Handlers() const EXCLUDES(handlers_mutex_) {
+    MutexLock lock(handlers_mutex_);
+    return handlers_;
+  }
+  void SetHandlers(std::shared_ptr<const RuntimeHandlers> handlers) EXCLUDES(handlers_mutex_) {
+    MutexLock lock(handlers_mutex_);
+    handlers_.swap(handlers);
+  }
 
   // NotFound names what was asked for.
   Result<std::shared_ptr<PodEntry>> FindPod(const std::string& id);

@@ -51,7 +51,7 @@ Status CheckMetadata(const PodMetadata& metadata) {
 
 Status CheckConfig(const Core& core, const PodConfig& config, const std::string& runtime_handler) {
   RETURN_IF_ERROR(CheckMetadata(config.metadata));
-  RETURN_IF_ERROR(core.handlers->Check(runtime_handler));
+  RETURN_IF_ERROR(core.Handlers()->Check(runtime_handler));
   for (const auto& [field, limits] :
        {std::pair("linux.overhead", &config.overhead), {"linux.resources", &config.resources}}) {
     if (!*limits) continue;

@@ -44,14 +44,15 @@ std::vector<std::string> LayersInUse(Core& core) {
 
 }  // namespace
 
-Result<std::unique_ptr<Runtime>> Runtime::Open(const config::Config& config, EventLoop& loop,
+Result<std::unique_ptr<Runtime>> Runtime::Open(const config::LiveConfig& live, EventLoop& loop,
                                                snapshotter::Snapshotter& snapshotter,
                                                image::ImageStore& images) {
+  auto core = std::make_unique<Core>(live, loop, snapshotter, images);
+  const config::Config& config = core->config;
   RETURN_IF_ERROR(MakeDirectories(config));
-  auto core = std::make_unique<Core>(config, loop, snapshotter, images);
   ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
   core->meters = std::make_unique<Meters>(*core->cgroups);
-  core->handlers = std::make_unique<RuntimeHandlers>(config, BuiltinFeatures());
+  core->SetHandlers(std::make_shared<const RuntimeHandlers>(config, BuiltinFeatures()));
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
   ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(config.runtime.shim_path));
   core->shims = std::make_unique<ShimLauncher>(std::move(shims));
@@ -113,8 +114,14 @@ CgroupDriver& Runtime::cgroups() {
 Cni& Runtime::cni() {
   return *core_->cni;
 }
-const RuntimeHandlers& Runtime::handlers() {
-  return *core_->handlers;
+std::shared_ptr<const RuntimeHandlers> Runtime::handlers() {
+  return core_->Handlers();
+}
+
+void Runtime::Reconfigure() {
+  const auto config = core_->live.Get();
+  core_->cni->Reconfigure(CniOptionsOf(*config));
+  core_->SetHandlers(std::make_shared<const RuntimeHandlers>(*config, BuiltinFeatures()));
 }
 
 }  // namespace berth::runtime

@@ -6,7 +6,7 @@
 
 #include "base/event_loop.h"
 #include "base/result.h"
-#include "config/config.h"
+#include "config/live.h"
 #include "image/image_store.h"
 #include "runtime/cgroup.h"
 #include "runtime/cni.h"
@@ -26,11 +26,15 @@ class Runtime {
   // Opens meta.db, finds what a former daemon left and finishes or undoes it (docs/RECOVERY.md); it
   // returns when every pod and container has its true state. `config` names the shim's program. All
   // arguments must outlive it.
-  static Result<std::unique_ptr<Runtime>> Open(const config::Config& config, EventLoop& loop,
+  static Result<std::unique_ptr<Runtime>> Open(const config::LiveConfig& config, EventLoop& loop,
                                                snapshotter::Snapshotter& snapshotter,
                                                image::ImageStore& images);
   // Stops the loop and leaves every container running.
   ~Runtime();
+
+  // The live configuration has been replaced: takes up what is not read at each use. Asks the
+  // programs of runtime handlers what they can do, which may take a while.
+  void Reconfigure();
 
   PodManager& pods();
   ContainerManager& containers();
@@ -40,7 +44,7 @@ class Runtime {
   EventBus& events();
   CgroupDriver& cgroups();
   Cni& cni();
-  const RuntimeHandlers& handlers();
+  std::shared_ptr<const RuntimeHandlers> handlers();
 
  private:
   explicit Runtime(std::unique_ptr<Core> core);

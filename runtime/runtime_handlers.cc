@@ -32,9 +32,9 @@ Result<bool> KnowsRecursiveReadOnly(const config::RuntimeHandler& handler) {
 }  // namespace
 
 RuntimeHandlers::RuntimeHandlers(const config::Config& config, const HandlerFeatures& builtin)
-    : config_(config) {
+    : handlers_(config.runtime_handlers) {
   features_[""] = builtin;
-  for (const auto& [name, handler] : config.runtime_handlers) {
+  for (const auto& [name, handler] : handlers_) {
     if (handler.type != "oci") {
       features_[name] = builtin;
       continue;
@@ -57,8 +57,8 @@ Status RuntimeHandlers::Check(const std::string& name) const {
 }
 
 const config::RuntimeHandler* RuntimeHandlers::FindOci(const std::string& name) const {
-  auto it = config_.runtime_handlers.find(name);
-  return it == config_.runtime_handlers.end() || it->second.type != "oci" ? nullptr : &it->second;
+  auto it = handlers_.find(name);
+  return it == handlers_.end() || it->second.type != "oci" ? nullptr : &it->second;
 }
 
 HandlerFeatures RuntimeHandlers::Features(const std::string& name) const {

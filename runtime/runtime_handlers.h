@@ -16,12 +16,12 @@ struct HandlerFeatures {
   bool user_namespaces = false;  // if the node can (PodManager::SupportsUserNamespaces)
 };
 
-// Immutable once made, and so thread-safe. The configuration must outlive it.
+// Immutable once made, and so thread-safe.
 class RuntimeHandlers {
  public:
   // Asks each program what it can do (`PATH features`), which takes some milliseconds each. One
   // that cannot say can do nothing special; one that is missing is an error at a pod's start.
-  explicit RuntimeHandlers(const config::Config& config, const HandlerFeatures& builtin);
+  RuntimeHandlers(const config::Config& config, const HandlerFeatures& builtin);
 
   // InvalidArgument names the handlers that there are.
   Status Check(const std::string& name) const;
@@ -32,7 +32,7 @@ class RuntimeHandlers {
   const std::map<std::string, HandlerFeatures>& All() const { return features_; }
 
  private:
-  const config::Config& config_;
+  std::map<std::string, config::RuntimeHandler> handlers_;
   std::map<std::string, HandlerFeatures> features_;
 };
 

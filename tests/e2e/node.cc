@@ -198,6 +198,7 @@ Result<std::string> TestImage() {
 Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   const int number = NextNodeNumber();
   std::unique_ptr<Node> node(new Node(StrCat("berth-e2e-", getpid(), "-", number)));
+  node->env_ = options.env;
   RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
   RETURN_IF_ERROR(node->WriteConfig(options));
@@ -265,7 +266,8 @@ Status Node::StartDaemon(const std::string& failpoint) {
   options.path = BinDir() + "/berthd";
   options.args = {"berthd",  "--config",     dir_ / "berth.toml", "--root", dir_ / "root",
                   "--state", dir_ / "state", "--listen",          socket()};
-  options.env = {kPath};
+  options.env = env_;
+  options.env.emplace_back(kPath);
   if (!failpoint.empty()) options.env.push_back(StrCat("BERTH_FAILPOINT=", failpoint));
   options.child_fds = {-1, log.get(), log.get()};
   ASSIGN_OR_RETURN(daemon_, Spawn(options), "start ", options.path);

@@ -22,9 +22,10 @@ SpawnOptions Program(const std::string& path, std::vector<std::string> args);
 bool HasCgroupV1();
 
 struct NodeOptions {
-  bool with_cni = true;        // false: the configuration directory is empty
-  std::string failpoint = {};  // BERTH_FAILPOINT of the first daemon
-  std::string config = {};     // TOML that goes to conf.d
+  bool with_cni = true;               // false: the configuration directory is empty
+  std::string failpoint = {};         // BERTH_FAILPOINT of the first daemon
+  std::string config = {};            // TOML that goes to conf.d
+  std::vector<std::string> env = {};  // of every daemon, besides PATH
 };
 
 // The whole runs in the network and mount namespace of the test process (environment.cc).
@@ -64,6 +65,7 @@ class Node {
   Status WriteConfig(const NodeOptions& options);
 
   testing::TempDir dir_;
+  std::vector<std::string> env_;
   std::string cgroup_;
   std::set<std::string> pod_parents_;  // without the first slash
   Child daemon_;
