@@ -34,6 +34,7 @@ void AddImageCommands(Cli& cli);      // pull images rmi
 void AddRunCommand(Cli& cli);         // run
 void AddListCommands(Cli& cli);       // ps pods stats inspect
 void AddContainerCommands(Cli& cli);  // stop rm
+void AddStopAllCommand(Cli& cli);     // stop-all
 void AddSessionCommands(Cli& cli);    // exec attach port-forward
 void AddLogsCommand(Cli& cli);        // logs
 void AddCompletionCommand(Cli& cli);  // completion; must be the last, it knows those before it

@@ -38,6 +38,7 @@ int Main(int argc, char** argv) {
   AddLogsCommand(cli);
   AddSessionCommands(cli);
   AddContainerCommands(cli);
+  AddStopAllCommand(cli);
   AddImageCommands(cli);
   AddInfoCommands(cli);
   AddCompletionCommand(cli);
