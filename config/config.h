@@ -40,9 +40,10 @@ struct Config {
   } cni;
 
   struct Cgroup {
-    std::string driver = "cgroupfs";
-    // Where containers go whose pod names no cgroup_parent.
-    std::string default_parent = "/berth";
+    std::string driver = "auto";  // or "cgroupfs", "systemd"
+    // Where containers go whose pod names no cgroup_parent; a slice for the systemd driver. Empty:
+    // "/berth", or "berth.slice".
+    std::string default_parent;
   } cgroup;
 
   struct Image {

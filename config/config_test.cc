@@ -154,7 +154,7 @@ TEST_F(ConfigTest, RefusesValuesThatCannotBe) {
   EXPECT_THAT(ErrorOf("listen = 'tcp://0.0.0.0:1'"), HasSubstr("listen"));
   EXPECT_THAT(ErrorOf("socket_gid = -1"), HasSubstr("range"));
   EXPECT_THAT(ErrorOf("log_level = 9"), HasSubstr("0 to 2"));
-  EXPECT_THAT(ErrorOf("[cgroup]\ndriver = 'systemd'"), HasSubstr("cgroup driver"));
+  EXPECT_THAT(ErrorOf("[cgroup]\ndriver = 'cgroupd'"), HasSubstr("cgroup driver"));
   EXPECT_THAT(ErrorOf("[image]\nmax_parallel_layers = 0"), HasSubstr("range"));
   EXPECT_THAT(ErrorOf("[registry.'http://r']\n"), HasSubstr("not a host"));
   EXPECT_THAT(ErrorOf("[registry.r]\nplain_http = true\nskip_verify = true"),

@@ -38,9 +38,9 @@ Status CheckSocket(std::string& text) {
 }
 
 Status CheckCgroupDriver(std::string& text) {
-  if (text == "cgroupfs") return Ok();
+  if (text == "auto" || text == "cgroupfs" || text == "systemd") return Ok();
   return Invalid(
-      StrCat("\"", Printable(text), "\" is not a cgroup driver: cgroupfs is the only one"));
+      StrCat("\"", Printable(text), "\" is not a cgroup driver: auto, cgroupfs and systemd are"));
 }
 
 Status CheckHandlerType(std::string& text) {
@@ -79,7 +79,7 @@ std::vector<Key> KeysOf(Config& c) {
       {"cni.cache_dir", &c.cni.cache_dir, CheckOptionalPath},
       {"cni.conf_template", &c.cni.conf_template, CheckOptionalPath},
       {"cgroup.driver", &c.cgroup.driver, CheckCgroupDriver},
-      {"cgroup.default_parent", &c.cgroup.default_parent, CheckPath},
+      {"cgroup.default_parent", &c.cgroup.default_parent},
       {"image.max_parallel_layers", &c.image.max_parallel_layers, nullptr, 1, 64},
       {"image.stall_timeout_ms", &c.image.stall_timeout_ms, nullptr, 100, kHour},
       {"image.pinned", &c.image.pinned, CheckImageName},

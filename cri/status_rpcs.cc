@@ -57,7 +57,7 @@ grpc::Status RuntimeService::Status(grpc::ServerContext*, const pb::StatusReques
 
 grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext*, const pb::RuntimeConfigRequest*,
                                            pb::RuntimeConfigResponse* response) {
-  bool systemd = options_.config->cgroup.driver == "systemd";
+  const bool systemd = runtime_.cgroups().is_systemd();
   response->mutable_linux()->set_cgroup_driver(systemd ? pb::SYSTEMD : pb::CGROUPFS);
   return grpc::Status::OK;
 }

@@ -3,12 +3,15 @@
 #include <fcntl.h>
 
 #include "base/file.h"
+#include "runtime/cgroup_systemd.h"
 #include "runtime/cgroup_v1.h"
 #include "runtime/cgroup_v2.h"
 
 namespace berth::runtime {
 
 namespace {
+
+constexpr char kMountRoot[] = "/sys/fs/cgroup";
 
 // Options of a v1 superblock that are not controllers.
 bool IsController(std::string_view option) {
@@ -60,6 +63,20 @@ Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(const std::string& mount
   ASSIGN_OR_RETURN(bool hybrid, Exists(mount_root + "/unified/cgroup.controllers"));
   return NewCgroupV1Driver(std::move(hierarchies),
                            hybrid && beside.ok() ? *std::move(beside) : UniqueFd());
+}
+
+Result<std::unique_ptr<CgroupDriver>> NewCgroupDriver(const std::string& name) {
+  ASSIGN_OR_RETURN(bool unified, Exists(StrCat(kMountRoot, "/cgroup.controllers")));
+  const bool possible = unified && SystemdRuns();
+  if (name == "cgroupfs" || (name == "auto" && !possible)) return NewCgroupfsDriver();
+  if (!possible) {
+    return Error(Code::kFailedPrecondition,
+                 StrCat("cgroup.driver: \"systemd\" needs ",
+                        unified ? "systemd as process 1" : "cgroup v2 alone at ",
+                        unified ? "" : kMountRoot, "; use \"auto\" or \"cgroupfs\""));
+  }
+  ASSIGN_OR_RETURN(auto bus, SystemdBus::Connect(), "cgroup.driver \"systemd\"");
+  return NewSystemdCgroupDriver(std::move(bus), kMountRoot);
 }
 
 }  // namespace berth::runtime

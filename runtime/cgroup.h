@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "base/strings.h"
 #include "runtime/types.h"
 
 namespace berth::runtime {
@@ -39,21 +40,36 @@ struct CgroupJoin {
   std::string exec_parent;
 };
 
-// `path` is the container's cgroup as in runtime-spec cgroupsPath: "/kubepods/burstable/podX/<id>".
-// Every method is idempotent; errors name the file and the value. Thread-safe.
+// `path` is a cgroup's place in the hierarchy, "/kubepods/burstable/podX/<id>", as ParentPath,
+// PodPath and ContainerPath make it. Every method is idempotent; errors name the file and the
+// value. Thread-safe. Where systemd makes the cgroups a call waits for it, but no longer than 30 s.
 class CgroupDriver {
  public:
   virtual ~CgroupDriver() = default;
   virtual CgroupVersion version() const = 0;
+  // Systemd makes the cgroups; else this driver does.
+  virtual bool is_systemd() const { return false; }
 
-  // Checks a pod's cgroup_parent: absolute, no "..", no empty parts. InvalidArgument.
-  virtual Status CheckParent(const std::string& parent) const = 0;
+  // Where the cgroup is that a pod names as its cgroup_parent: an absolute path without ".." and
+  // empty parts for cgroupfs, a slice for systemd. InvalidArgument.
+  virtual Result<std::string> ParentPath(const std::string& parent) const = 0;
+  // The parent of pods that name none, unless the configuration has another.
+  virtual std::string DefaultParent() const { return "/berth"; }
+  // The cgroup of a pod's own, and that of a container.
+  virtual std::string PodPath(const std::string& parent_path, const std::string& pod_id) const {
+    return StrCat(parent_path, "/", pod_id);
+  }
+  virtual std::string ContainerPath(const std::string& parent_path, const std::string& id) const {
+    return StrCat(parent_path, "/", id);
+  }
   // Whether this machine can set all that is asked for; the error (FailedPrecondition) names the
   // field or the controller that it lacks. The values are checked by CheckResources.
   virtual Status CheckSupported(const LinuxResources& resources) const = 0;
   // Makes it with its parents and sets limits and devices. On failure nothing is left of it.
+  // `shim`: the process that will be the container's parent, 0 for a pod. Systemd wants a scope to
+  // have a process from the first moment to the last: the scope goes when the shim ends.
   virtual Status Create(const std::string& path, const LinuxResources& resources,
-                        const std::vector<DeviceRule>& devices) = 0;
+                        const std::vector<DeviceRule>& devices, int32_t shim) = 0;
   virtual CgroupJoin Join(const std::string& path) const = 0;
   // All or nothing: on failure the former values are back.
   virtual Status Update(const std::string& path, const LinuxResources& resources) = 0;
@@ -69,8 +85,9 @@ class CgroupDriver {
   // Removes it with what is below. EBUSY (FailedPrecondition) while processes are left after a
   // second.
   virtual Status Remove(const std::string& path) = 0;
-  // Paths of cgroups below `parent` (for the sweep after a restart).
-  virtual Result<std::vector<std::string>> List(const std::string& parent) const = 0;
+  // Paths of the cgroups below `parent_path`, of those that Create made and of any that are in
+  // them, parents first (for the sweep after a restart).
+  virtual Result<std::vector<std::string>> List(const std::string& parent_path) const = 0;
 };
 
 // InvalidArgument names the field: negative limits, cpuset syntax, period and quota ranges...
@@ -80,5 +97,9 @@ Status CheckResources(const LinuxResources& resources);
 // fixture in tests.
 Result<std::unique_ptr<CgroupDriver>> NewCgroupfsDriver(
     const std::string& mount_root = "/sys/fs/cgroup");
+
+// The driver of that name: "cgroupfs", "systemd", or "auto", which is systemd where it is process 1
+// and cgroups are of version 2 alone. FailedPrecondition says what "systemd" lacks here.
+Result<std::unique_ptr<CgroupDriver>> NewCgroupDriver(const std::string& name);
 
 }  // namespace berth::runtime

@@ -1,4 +1,5 @@
-// Needs root and real cgroups. Everything happens below /berth-test-<pid> in each hierarchy.
+// Needs root and real cgroups. Everything happens below a cgroup or slice of the test's own in each
+// hierarchy.
 #include "runtime/cgroup.h"
 
 #include <fcntl.h>
@@ -72,24 +73,49 @@ int Reap(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+struct Driver {
+  const char* name;
+  const char* mount_root;
+  bool systemd = false;
+};
+void PrintTo(const Driver& driver, std::ostream* out) {
+  *out << driver.name;
+}
+
 // The suite runs once for each driver that this machine can have.
-class CgroupTest : public ::testing::TestWithParam<const char*> {
+class CgroupTest : public ::testing::TestWithParam<Driver> {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root";
-    mount_root_ = GetParam();
+    mount_root_ = GetParam().mount_root;
     if (!std::filesystem::exists(mount_root_))
       GTEST_SKIP() << mount_root_ << " does not exist here";
-    auto driver = NewCgroupfsDriver(mount_root_);
+    auto driver = GetParam().systemd ? NewCgroupDriver("systemd") : NewCgroupfsDriver(mount_root_);
+    if (GetParam().systemd && driver.code() == Code::kFailedPrecondition) {
+      GTEST_SKIP() << driver.error().message();
+    }
     ASSERT_TRUE(driver.ok()) << driver.error().message();
     driver_ = *std::move(driver);
     v2_ = driver_->version() == CgroupVersion::kV2;
+    top_ = StrCat("/berthtest", getpid(), GetParam().systemd ? ".slice" : "");
+    pod_ = driver_->PodPath(top_, "pod");
+    path_ = driver_->ContainerPath(pod_, "c1");
+    shim_ = fork();
+    if (shim_ == 0) _exit(Forever());
   }
   void TearDown() override {
     if (!driver_) return;
+    EndShim();
     EXPECT_TRUE(driver_->Kill(top_).ok());
     Status removed = driver_->Remove(top_);
     EXPECT_TRUE(removed.ok()) << removed.error().message();
+  }
+  // As whoever starts containers does when the start fails.
+  void EndShim() {
+    if (shim_ <= 0) return;
+    kill(shim_, SIGKILL);
+    Reap(shim_);
+    shim_ = 0;
   }
 
   // The directory of a controller's files.
@@ -102,7 +128,7 @@ class CgroupTest : public ::testing::TestWithParam<const char*> {
            std::string::npos;
   }
   void Create(const LinuxResources& resources = {}, const std::vector<DeviceRule>& devices = {}) {
-    Status status = driver_->Create(path_, resources, devices);
+    Status status = driver_->Create(path_, resources, devices, shim_);
     ASSERT_TRUE(status.ok()) << status.error().message();
   }
 
@@ -115,8 +141,8 @@ class CgroupTest : public ::testing::TestWithParam<const char*> {
   std::string mount_root_;
   bool v2_ = false;
   std::unique_ptr<CgroupDriver> driver_;
-  const std::string top_ = StrCat("/berth-test-", getpid());
-  const std::string path_ = top_ + "/pod/c1";
+  pid_t shim_ = 0;
+  std::string top_, pod_, path_;
 };
 
 TEST_P(CgroupTest, AProcessJoinsIsCountedAndKilled) {
@@ -195,7 +221,11 @@ TEST_P(CgroupTest, ListsAllBelow) {
   EXPECT_EQ(mkdir((driver_->Join(path_).exec_parent + "/e").c_str(), 0755), 0);
   auto list = driver_->List(top_);
   ASSERT_TRUE(list.ok());
-  EXPECT_THAT(*list, UnorderedElementsAre(top_ + "/pod", path_, path_ + "/e"));
+  if (driver_->is_systemd()) {
+    EXPECT_THAT(*list, UnorderedElementsAre(pod_, path_));
+  } else {
+    EXPECT_THAT(*list, UnorderedElementsAre(pod_, path_, path_ + "/e"));
+  }
   EXPECT_TRUE(driver_->List(top_ + "/nothing")->empty());
 }
 
@@ -290,12 +320,19 @@ TEST_P(CgroupTest, AFailedUpdateTakesTheCpusetBack) {
 TEST_P(CgroupTest, AFailedCreateLeavesNothing) {
   LinuxResources r;
   r.hugepage_limits = {{"3MB", 4096}};  // no machine has this page size
-  Status status = driver_->Create(path_, r, {});
+  Status status = driver_->Create(path_, r, {}, shim_);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_THAT(status.error().message(), HasSubstr("hugetlb"));
-  EXPECT_FALSE(std::filesystem::exists(Dir("memory", top_)));
-  EXPECT_TRUE(driver_->List(top_)->empty());
-  EXPECT_EQ(driver_->Create("/a/../b", {}, {}).code(), Code::kInvalidArgument);
+  EXPECT_FALSE(std::filesystem::exists(Dir("memory", path_)));
+  if (driver_->is_systemd()) {
+    EndShim();
+    const std::string scope = path_.substr(0, path_.rfind('/'));
+    for (int i = 0; i < 100 && std::filesystem::exists(Dir("", scope)); ++i) usleep(20'000);
+    EXPECT_FALSE(std::filesystem::exists(Dir("", scope)));
+  } else {
+    EXPECT_TRUE(driver_->List(top_)->empty());
+  }
+  EXPECT_EQ(driver_->Create("/a/../b", {}, {}, 0).code(), Code::kInvalidArgument);
 }
 
 TEST_P(CgroupTest, OnlyAllowedDevicesCanBeUsed) {
@@ -362,10 +399,10 @@ TEST_P(CgroupTest, CloneIntoCgroup) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, CgroupTest,
-                         ::testing::Values("/sys/fs/cgroup", "/sys/fs/cgroup/unified"),
-                         [](const auto& driver) {
-                           return std::string(driver.index == 0 ? "Main" : "HybridUnified");
-                         });
+                         ::testing::Values(Driver{"Main", "/sys/fs/cgroup"},
+                                           Driver{"HybridUnified", "/sys/fs/cgroup/unified"},
+                                           Driver{"Systemd", "/sys/fs/cgroup", true}),
+                         [](const auto& driver) { return std::string(driver.param.name); });
 
 // A directory of plain files that poses as cgroup v2 with every controller.
 class CgroupFixtureTest : public ::testing::Test {
@@ -407,7 +444,7 @@ TEST_F(CgroupFixtureTest, WritesEveryLimitOnceAndIoLast) {
   r.cpuset_cpus = "0-1";
   r.hugepage_limits = {{"2MB", 4096}, {"1GB", 0}};
   r.unified = {{"io.max", "8:0 rbps=1"}, {"pids.max", "5"}};
-  Status status = driver_->Create("/a/c", r, {});
+  Status status = driver_->Create("/a/c", r, {}, 0);
   ASSERT_TRUE(status.ok()) << status.error().message();
   EXPECT_EQ(Get("cpu.weight"), "174");
   EXPECT_EQ(Get("cpu.max"), "25000 100000");

@@ -68,12 +68,13 @@ class CgroupV1Driver final : public CgroupDriver {
   }
 
   CgroupVersion version() const override { return CgroupVersion::kV1; }
-  Status CheckParent(const std::string& parent) const override {
-    return CheckCgroupPath(parent, "cgroup_parent");
+  Result<std::string> ParentPath(const std::string& parent) const override {
+    RETURN_IF_ERROR(CheckCgroupPath(parent, "cgroup_parent"));
+    return parent;
   }
   Status CheckSupported(const LinuxResources& resources) const override;
   Status Create(const std::string& path, const LinuxResources& resources,
-                const std::vector<DeviceRule>& devices) override;
+                const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
@@ -147,7 +148,7 @@ Status CgroupV1Driver::CheckSupported(const LinuxResources& resources) const {
 }
 
 Status CgroupV1Driver::Create(const std::string& path, const LinuxResources& resources,
-                              const std::vector<DeviceRule>& devices) {
+                              const std::vector<DeviceRule>& devices, int32_t /*shim*/) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   ASSIGN_OR_RETURN(DevicePolicy policy, MakeDevicePolicy(devices));

@@ -52,12 +52,13 @@ class CgroupV2Driver final : public CgroupDriver {
   }
 
   CgroupVersion version() const override { return CgroupVersion::kV2; }
-  Status CheckParent(const std::string& parent) const override {
-    return CheckCgroupPath(parent, "cgroup_parent");
+  Result<std::string> ParentPath(const std::string& parent) const override {
+    RETURN_IF_ERROR(CheckCgroupPath(parent, "cgroup_parent"));
+    return parent;
   }
   Status CheckSupported(const LinuxResources& resources) const override;
   Status Create(const std::string& path, const LinuxResources& resources,
-                const std::vector<DeviceRule>& devices) override;
+                const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
   Status Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
@@ -135,7 +136,7 @@ Status CgroupV2Driver::CheckSupported(const LinuxResources& resources) const {
 }
 
 Status CgroupV2Driver::Create(const std::string& path, const LinuxResources& resources,
-                              const std::vector<DeviceRule>& devices) {
+                              const std::vector<DeviceRule>& devices, int32_t /*shim*/) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   const std::string relative = path.substr(1);

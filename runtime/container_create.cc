@@ -286,7 +286,7 @@ ContainerRecord NewContainerRecord(const Core& core, const Pod& pod, const Conta
   }
   container.resources = config.resources;
   container.stop_signal = StopSignal(config, image);
-  record.cgroup_path = StrCat(CgroupParentOf(core, pod), "/", id);
+  record.cgroup_path = core.cgroups->ContainerPath(CgroupParentOf(core, pod), id);
   record.layers = image.config.diff_ids;
   for (size_t i = 0; i < images.mounts.size(); ++i) {
     if (!images.mounts[i]) continue;

@@ -65,14 +65,15 @@ Result<Mounts> MountAll(Core& core, const ContainerRecord& record) {
 
 Result<Launched> Launch(Core& core, const Context& context, const ContainerRecord& record) {
   const std::string& id = record.container.id;
-  RETURN_IF_ERROR(
-      core.cgroups->Create(record.cgroup_path, record.container.resources, record.device_rules));
+  ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(id));
+  // First, since its cgroup may have to have it; it gets ready meanwhile. On failure it is killed.
+  ASSIGN_OR_RETURN(auto child, core.shims->Start(dir.get()), "start shim");
+  Failpoint("start_container.shim");
+  RETURN_IF_ERROR(core.cgroups->Create(record.cgroup_path, record.container.resources,
+                                       record.device_rules, child.pid()));
   Failpoint("start_container.cgroup");
   RETURN_IF_ERROR(CheckTarget(core, record));
   ASSIGN_OR_RETURN(auto mounts, MountAll(core, record));
-  ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(id));
-  ASSIGN_OR_RETURN(auto child, core.shims->Start(dir.get()), "start shim");
-  Failpoint("start_container.shim");
   ASSIGN_OR_RETURN(auto shim, ShimClient::Connect(dir.get()));
   auto state = shim.Launch(context.Timeout(kLaunchTimeoutMs), mounts.root.get(), mounts.images);
   if (!state.ok()) {

@@ -46,6 +46,8 @@ class Core {
   image::ImageStore& images;
 
   std::unique_ptr<CgroupDriver> cgroups;
+  // The path of the cgroup of pods that name no cgroup_parent.
+  std::string default_cgroup_parent;
   std::unique_ptr<Cni> cni;
   std::unique_ptr<Store> store;
   std::unique_ptr<ShimLauncher> shims;

@@ -29,12 +29,15 @@ int64_t AddTo(int64_t limit, int64_t more) {
 
 std::string PodCgroup(const Core& core, const Pod& pod) {
   if (!pod.config.cgroup_parent.empty()) return "";
-  return StrCat(core.config.cgroup.default_parent, "/", pod.id);
+  return core.cgroups->PodPath(core.default_cgroup_parent, pod.id);
 }
 
 std::string CgroupParentOf(const Core& core, const Pod& pod) {
   const std::string& parent = pod.config.cgroup_parent;
-  return parent.empty() ? PodCgroup(core, pod) : parent;
+  if (parent.empty()) return PodCgroup(core, pod);
+  auto path = core.cgroups->ParentPath(parent);
+  // It was good when the pod was made; a daemon with the other driver cannot find it.
+  return path.ok() ? *path : parent;
 }
 
 LinuxResources WithOverhead(const LinuxResources& resources, const LinuxResources& overhead) {
@@ -61,14 +64,14 @@ Status CreatePodCgroup(Core& core, const Pod& pod) {
   const LinuxResources limits = LimitsOf(pod.config);
   // Without limits the first container's start makes it.
   if (path.empty() || !HasLimits(limits)) return Ok();
-  return core.cgroups->Create(path, limits, {});
+  return core.cgroups->Create(path, limits, {}, /*shim=*/0);
 }
 
 Status UpdatePodCgroup(Core& core, const Pod& pod) {
   const std::string path = PodCgroup(core, pod);
   const LinuxResources limits = LimitsOf(pod.config);
   if (path.empty() || !HasLimits(limits)) return Ok();
-  RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}));
+  RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}, /*shim=*/0));
   return core.cgroups->Update(path, limits);
 }
 

@@ -60,7 +60,8 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
   }
   RETURN_IF_ERROR(CheckPodFiles(config));
   if (!config.cgroup_parent.empty()) {
-    RETURN_IF_ERROR(core.cgroups->CheckParent(config.cgroup_parent), "linux.cgroup_parent");
+    auto parent = core.cgroups->ParentPath(config.cgroup_parent);
+    if (!parent.ok()) return std::move(parent).error().Wrap("linux.cgroup_parent");
   }
   if (!config.log_directory.empty() && config.log_directory[0] != '/') {
     return Error(Code::kInvalidArgument, "log_directory is not an absolute path");

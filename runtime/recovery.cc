@@ -191,8 +191,7 @@ Status SweepNetworks(Core& core) {
 // Only below the parent that is this daemon's own: elsewhere are others' cgroups too, and what is
 // Berth's there has a record until it is gone.
 Status SweepCgroups(Core& core) {
-  const std::string& parent = core.config.cgroup.default_parent;
-  ASSIGN_OR_RETURN(auto paths, core.cgroups->List(parent));
+  ASSIGN_OR_RETURN(auto paths, core.cgroups->List(core.default_cgroup_parent));
   std::set<std::string> pods, containers;
   for (const auto& entry : core.index.pods.All()) {
     pods.insert(PodCgroup(core, entry->With([](const PodRecord& record) { return record.pod; })));

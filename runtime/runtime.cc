@@ -32,6 +32,16 @@ HandlerFeatures BuiltinFeatures() {
   return {.recursive_read_only_mounts = true, .user_namespaces = true};
 }
 
+Status OpenCgroups(Core& core) {
+  ASSIGN_OR_RETURN(core.cgroups, NewCgroupDriver(core.config.cgroup.driver));
+  const std::string& configured = core.config.cgroup.default_parent;
+  ASSIGN_OR_RETURN(
+      core.default_cgroup_parent,
+      core.cgroups->ParentPath(configured.empty() ? core.cgroups->DefaultParent() : configured),
+      "cgroup.default_parent");
+  return Ok();
+}
+
 std::vector<std::string> LayersInUse(Core& core) {
   std::vector<std::string> layers;
   for (const auto& entry : core.index.containers.All()) {
@@ -50,7 +60,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::LiveConfig& live, E
   auto core = std::make_unique<Core>(live, loop, snapshotter, images);
   const config::Config& config = core->config;
   RETURN_IF_ERROR(MakeDirectories(config));
-  ASSIGN_OR_RETURN(core->cgroups, NewCgroupfsDriver());
+  RETURN_IF_ERROR(OpenCgroups(*core));
   core->meters = std::make_unique<Meters>(*core->cgroups);
   core->SetHandlers(std::make_shared<const RuntimeHandlers>(config, BuiltinFeatures()));
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));

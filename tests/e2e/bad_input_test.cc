@@ -364,7 +364,7 @@ TEST_F(BadOrder, VersionStatusAndRuntimeConfig) {
   EXPECT_FALSE(status->info().empty());
   auto config = cri().Call(rt::RuntimeConfigRequest());
   ASSERT_OK(config);
-  EXPECT_EQ(config->linux().cgroup_driver(), rt::CGROUPFS);
+  EXPECT_EQ(config->linux().cgroup_driver(), UsesSystemd() ? rt::SYSTEMD : rt::CGROUPFS);
 }
 
 }  // namespace

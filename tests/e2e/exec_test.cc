@@ -19,8 +19,8 @@ class ExecSync : public InAContainer {
     std::filesystem::path root("/sys/fs/cgroup");
     if (HasCgroupV1()) root /= "pids";
     size_t count = 0;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(root / node().cgroup() / pod_ / container_, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(
+             root.string() + node().CgroupOf(pod_, container_), error)) {
       count += entry.path().filename().string().starts_with("exec-") ? 1 : 0;
     }
     EXPECT_FALSE(error) << error.message();

@@ -53,7 +53,7 @@ TEST_F(Limits, AnUpdateBeforeTheStartHoldsFromTheStart) {
   }));
   ASSERT_OK(StartIt(*container));
   ASSERT_TRUE(AwaitLog(*container, "77"));
-  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "50331648");
+  EXPECT_EQ(MemoryLimitOf(node().CgroupOf(pod_, *container)), "50331648");
 }
 
 TEST_F(Limits, FieldsThatAnUpdateLeavesOutStay) {
@@ -71,7 +71,7 @@ TEST_F(Limits, FieldsThatAnUpdateLeavesOutStay) {
   EXPECT_EQ(after.memory_limit_in_bytes(), 64 << 20);
   EXPECT_EQ(after.cpu_shares(), 512);
   EXPECT_EQ(after.cpu_quota(), 70'000);
-  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "67108864");
+  EXPECT_EQ(MemoryLimitOf(node().CgroupOf(pod_, *container)), "67108864");
 }
 
 TEST_F(Limits, ALimitOfProcessesHolds) {
@@ -111,7 +111,7 @@ TEST_P(RefusedLimits, NameTheField) {
   const std::string before = Status(*container)->resources().ShortDebugString();
   EXPECT_FAILS(Update(*container, GetParam().ask), GetParam().code, GetParam().says);
   EXPECT_EQ(Status(*container)->resources().ShortDebugString(), before);
-  EXPECT_EQ(MemoryLimitOf(StrCat("/", node().cgroup(), "/", pod_, "/", *container)), "67108864");
+  EXPECT_EQ(MemoryLimitOf(node().CgroupOf(pod_, *container)), "67108864");
 
   rt::UpdatePodSandboxResourcesRequest pod;
   pod.set_pod_sandbox_id(pod_);
@@ -187,7 +187,7 @@ TEST_F(PodLimits, ResourcesAndOverheadAreThePodsCgroupsAndCanBeChanged) {
   config.mutable_linux()->mutable_overhead()->set_memory_limit_in_bytes(16 << 20);
   auto pod = RunPod(config);
   ASSERT_OK(pod);
-  const std::string cgroup = StrCat("/", node().cgroup(), "/", *pod);
+  const std::string cgroup = node().CgroupOf(*pod);
   EXPECT_EQ(MemoryLimitOf(cgroup), StrCat(80 << 20));
 
   rt::UpdatePodSandboxResourcesRequest update;

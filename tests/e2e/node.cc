@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -141,6 +142,17 @@ void AddCgroups(const std::string& cgroup, std::vector<std::string>& found) {
   }
 }
 
+// As whoever made it would: kubelet removes its pods' cgroups itself.
+void RemoveParent(const std::string& cgroup, bool systemd) {
+  if (!systemd) {
+    for (const auto& directory : CgroupDirectories(cgroup)) (void)rmdir(directory.c_str());
+    return;
+  }
+  const std::string slice = cgroup.substr(cgroup.rfind('/') + 1);
+  (void)RunProgram(Context::WithTimeoutMs(10'000),
+                   Program("/bin/systemctl", {"systemctl", "stop", slice}), "");
+}
+
 }  // namespace
 
 SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
@@ -151,8 +163,23 @@ SpawnOptions Program(const std::string& path, std::vector<std::string> args) {
   return options;
 }
 
+bool UsesSystemd() {
+  const char* driver = getenv("BERTH_TEST_CGROUP_DRIVER");
+  return driver != nullptr && std::string_view(driver) == "systemd";
+}
+
 bool HasCgroupV1() {
   return access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) == 0;
+}
+
+bool HasController(const std::string& name) {
+  if (HasCgroupV1()) return access(("/sys/fs/cgroup/" + name).c_str(), F_OK) == 0;
+  auto text = ReadFile("/sys/fs/cgroup/cgroup.controllers");
+  if (!text.ok()) return false;
+  for (std::string_view one : Split(Trim(*text), ' ')) {
+    if (one == name) return true;
+  }
+  return false;
 }
 
 std::string BinDir() {
@@ -195,9 +222,14 @@ Result<std::string> TestImage() {
   return *reference;
 }
 
+Node::Node(int number, bool systemd)
+    : number_(number),
+      systemd_(systemd),
+      cgroup_(systemd ? StrCat("berth_e2e_", getpid(), "_", number, ".slice")
+                      : StrCat("berth-e2e-", getpid(), "-", number)) {}
+
 Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
-  const int number = NextNodeNumber();
-  std::unique_ptr<Node> node(new Node(StrCat("berth-e2e-", getpid(), "-", number)));
+  std::unique_ptr<Node> node(new Node(NextNodeNumber(), UsesSystemd()));
   node->env_ = options.env;
   RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
@@ -220,18 +252,34 @@ Node::~Node() {
   (void)RunProgram(Context::WithTimeoutMs(10'000),
                    Program("/bin/umount", {"umount", "-l", "-R", dir_ / "state/pods"}), "");
   // Empty by now, or what a failed test has left is to be seen.
-  for (const auto& directory : CgroupDirectories(cgroup_)) (void)rmdir(directory.c_str());
+  RemoveParent(cgroup_, systemd_);
 }
 
 std::string Node::PodParent(const std::string& name) {
-  pod_parents_.insert(StrCat(cgroup_, "/", name));
-  return StrCat("/", cgroup_, "/", name);
+  std::string escaped = name;  // as kubelet does it: a dash would be a slice in between
+  std::replace(escaped.begin(), escaped.end(), '-', '_');
+  const std::string parent = systemd_ ? CgroupOf(escaped) : CgroupOf(name);
+  pod_parents_.insert(parent.substr(1));
+  return parent;
+}
+
+std::string Node::CgroupOf(const std::string& pod) const {
+  if (!systemd_) return StrCat("/", cgroup_, "/", pod);
+  // systemd.slice(5): a slice's name is its parent's, a dash and its own.
+  const std::string stem = cgroup_.substr(0, cgroup_.rfind('.'));
+  return StrCat("/", cgroup_, "/", stem, "-", pod, ".slice");
+}
+
+std::string Node::CgroupOf(const std::string& pod, const std::string& container) const {
+  if (!systemd_) return StrCat(CgroupOf(pod), "/", container);
+  return StrCat(CgroupOf(pod), "/berth-", container, ".scope/container");
 }
 
 Status Node::WriteConfig(const NodeOptions& options) {
   const std::string toml =
-      StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n", "default_parent = \"/", cgroup_,
-             "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n",
+      StrCat("[cni]\nconf_dir = \"", cni_dir(), "\"\n[cgroup]\n", "driver = \"",
+             systemd_ ? "systemd" : "cgroupfs", "\"\ndefault_parent = \"", systemd_ ? "" : "/",
+             cgroup_, "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n",
              "[runtime_handlers.runc]\ntype = \"oci\"\npath = \"/usr/sbin/runc\"\n",
              "[runtime_handlers.crun]\ntype = \"oci\"\npath = \"/usr/bin/crun\"\n");
   RETURN_IF_ERROR(AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644));
@@ -241,8 +289,7 @@ Status Node::WriteConfig(const NodeOptions& options) {
 }
 
 Status Node::WriteCniConfig() {
-  // "berth-e2e-PID-N" -> N
-  const std::string number = cgroup_.substr(cgroup_.rfind('-') + 1);
+  const std::string number = StrCat(number_);
   const Json list = {{"cniVersion", "1.0.0"},
                      {"name", StrCat("e2e", number)},
                      {"plugins",
@@ -304,7 +351,7 @@ Status Node::RemoveAllPods() {
     if (!removed.ok() && first.ok()) first = std::move(removed).error();
   }
   for (const std::string& parent : pod_parents_) {
-    for (const auto& directory : CgroupDirectories(parent)) (void)rmdir(directory.c_str());
+    RemoveParent(parent, systemd_);
   }
   pod_parents_.clear();
   return first;

@@ -21,6 +21,13 @@ SpawnOptions Program(const std::string& path, std::vector<std::string> args);
 // Whether the machine's controllers are in hierarchies of their own.
 bool HasCgroupV1();
 
+// Whether the machine has that cgroup controller ("memory").
+bool HasController(const std::string& name);
+
+// What the daemons of the tests are told by cgroup.driver: "cgroupfs", or "systemd" if the variable
+// BERTH_TEST_CGROUP_DRIVER says so.
+bool UsesSystemd();
+
 struct NodeOptions {
   bool with_cni = true;               // false: the configuration directory is empty
   std::string failpoint = {};         // BERTH_FAILPOINT of the first daemon
@@ -42,8 +49,9 @@ class Node {
   std::string cni_dir() const { return dir_ / "cni"; }
   std::string cdi_dir() const { return dir_ / "cdi"; }
   std::string log_dir() const { return dir_ / "logs"; }
-  // Name of the cgroup, in every hierarchy, below which all of the node's containers are.
-  const std::string& cgroup() const { return cgroup_; }
+  // The cgroup of a container whose pod has no cgroup_parent, a path of the hierarchy.
+  std::string CgroupOf(const std::string& pod, const std::string& container) const;
+  std::string CgroupOf(const std::string& pod) const;
   // A cgroup_parent as kubelet gives each of its pods one. As it does, RemoveAllPods removes it,
   // if it is empty then.
   std::string PodParent(const std::string& name);
@@ -61,12 +69,16 @@ class Node {
   Status RemoveAllPods();
 
  private:
-  explicit Node(std::string cgroup) : cgroup_(std::move(cgroup)) {}
+  Node(int number, bool systemd);
   Status WriteConfig(const NodeOptions& options);
 
   testing::TempDir dir_;
   std::vector<std::string> env_;
-  std::string cgroup_;
+  const int number_;
+  const bool systemd_;  // whether the daemon has systemd make its cgroups
+  // The cgroup, in every hierarchy, below which all of the node's containers are: a name or a
+  // slice.
+  const std::string cgroup_;
   std::set<std::string> pod_parents_;  // without the first slash
   Child daemon_;
   std::unique_ptr<Cri> cri_;
