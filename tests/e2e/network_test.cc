@@ -75,8 +75,9 @@ TEST_F(Network, InterfacesOfAPod) {
 }
 
 TEST_F(Network, PortMapping) {
-  const auto nat = RunProgram(Context::WithTimeoutMs(5000),
-                              Program("/usr/sbin/iptables", {"iptables", "-t", "nat", "-S"}), "");
+  const auto nat =
+      RunProgram(Context::WithTimeoutMs(5000),
+                 Program("/usr/sbin/iptables", {"iptables", "-t", "nat", "-N", "BERTH-PROBE"}), "");
   ASSERT_OK(nat);
   if (nat->exit_code != 0) GTEST_SKIP() << "this kernel has no NAT, which portmap needs";
   rt::PodSandboxConfig config = PodConfig();
