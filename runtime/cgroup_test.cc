@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -284,6 +285,76 @@ TEST_P(CgroupTest, OomKillsAreCounted) {
   });
   EXPECT_EQ(Reap(pid), 128 + SIGKILL);
   EXPECT_THAT(Text(join.oom_file), HasSubstr("oom_kill 1"));
+}
+
+TEST_P(CgroupTest, ALimitBelowWhatIsInUseIsRefused) {
+  if (!Has("memory")) GTEST_SKIP() << "no memory controller here";
+  LinuxResources r;
+  r.memory_limit_bytes = 64 << 20;
+  Create(r);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  pid_t pid = Start(driver_->Join(path_), [&] {
+    const size_t size = 32 << 20;
+    auto* bytes = static_cast<volatile char*>(
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    for (size_t i = 0; i < size; i += 4096) bytes[i] = 1;
+    return write(ready[1], "r", 1) == 1 ? Forever() : 1;
+  });
+  char byte = 0;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  r.memory_limit_bytes = 16 << 20;
+  Status status = driver_->Update(path_, r);
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition) << status.error().message();
+  EXPECT_THAT(status.error().message(), HasSubstr("memory"));
+  EXPECT_EQ(waitpid(pid, nullptr, WNOHANG), 0) << "it has been killed";
+  EXPECT_EQ(OpenMeter()->Read()->memory->limit_bytes, uint64_t{64} << 20);
+  EXPECT_TRUE(driver_->Kill(path_).ok());
+  Reap(pid);
+  close(ready[0]);
+  close(ready[1]);
+}
+
+TEST_P(CgroupTest, AControllerThatItsParentKeepsBackIsNamed) {
+  if (!v2_ || !Has("memory") || driver_->is_systemd()) {
+    GTEST_SKIP() << "only cgroup v2 has parents that can";
+  }
+  // A cgroup with processes of its own cannot hand controllers on.
+  const std::string parent = mount_root_ + pod_;
+  ASSERT_TRUE(std::filesystem::create_directories(parent));
+  pid_t pid = Start(CgroupJoin{parent, {}, "", parent}, Forever);
+  LinuxResources r;
+  r.memory_limit_bytes = 16 << 20;
+  Status status = driver_->Create(path_, r, {}, shim_);
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(status.error().message(), HasSubstr("memory controller cannot be enabled"));
+  EXPECT_FALSE(std::filesystem::exists(mount_root_ + path_));
+  kill(pid, SIGKILL);
+  Reap(pid);
+}
+
+TEST_P(CgroupTest, AReadOnlyHierarchyIsToldAndNothingIsMade) {
+  if (driver_->is_systemd()) GTEST_SKIP() << "systemd has its own view of the mount";
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const bool private_view = unshare(CLONE_NEWNS) == 0 &&
+                              mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    mount_attr read_only{};
+    read_only.attr_set = MOUNT_ATTR_RDONLY;
+    if (!private_view || syscall(SYS_mount_setattr, AT_FDCWD, mount_root_.c_str(), AT_RECURSIVE,
+                                 &read_only, sizeof read_only) != 0) {
+      _exit(2);
+    }
+    auto driver = NewCgroupfsDriver(mount_root_);
+    if (!driver.ok()) _exit(3);
+    Status status = (*driver)->Create(path_, {}, {}, shim_);
+    _exit(!status.ok() && status.error().sys_errno() == EROFS &&
+                  status.error().message().find(top_) != std::string::npos
+              ? 0
+              : 4);
+  }
+  EXPECT_EQ(Reap(pid), 0);
+  EXPECT_TRUE(driver_->List(top_)->empty());
 }
 
 TEST_P(CgroupTest, CpusetsAreInheritedAndSet) {

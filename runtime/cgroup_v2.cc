@@ -40,6 +40,32 @@ Names Without(const Names& names, const Names& others) {
   return left;
 }
 
+// The number that stands behind a name in a file of names and numbers; 0 if it is not there.
+uint64_t ValueOf(std::string_view text, std::string_view name) {
+  for (std::string_view line : Split(text, '\n')) {
+    if (line.starts_with(name) && line.substr(name.size()).starts_with(' ')) {
+      return ParseNumber<uint64_t>(line.substr(name.size() + 1)).value_or(0);
+    }
+  }
+  return 0;
+}
+
+// To a limit below what it cannot reclaim the kernel kills its way, and an update must not end the
+// container. Version 1 refuses such a limit by itself (EBUSY).
+Status CheckMemoryInUse(int dir, int64_t limit_bytes) {
+  if (limit_bytes <= 0) return Ok();
+  const auto current = ParseNumber<uint64_t>(ReadCgroupFile(dir, "memory.current").value_or(""));
+  const std::string stat = ReadCgroupFile(dir, "memory.stat").value_or("");
+  const uint64_t reclaimable = ValueOf(stat, "inactive_file") + ValueOf(stat, "active_file") +
+                               ValueOf(stat, "slab_reclaimable");
+  if (!current || *current <= reclaimable) return Ok();
+  const uint64_t in_use = *current - reclaimable;
+  if (in_use <= static_cast<uint64_t>(limit_bytes)) return Ok();
+  return Error(Code::kFailedPrecondition,
+               StrCat("memory_limit_in_bytes: ", limit_bytes, " is below the ", in_use,
+                      " bytes that are in use and cannot be reclaimed"));
+}
+
 class CgroupV2Driver final : public CgroupDriver {
  public:
   CgroupV2Driver(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {
@@ -162,6 +188,8 @@ Status CgroupV2Driver::Update(const std::string& path, const LinuxResources& res
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "update cgroup ", path);
+  RETURN_IF_ERROR(CheckMemoryInUse(dir.get(), resources.memory_limit_bytes), "update cgroup ",
+                  path);
   auto read = [&](std::string_view, const std::string& file) {
     return ReadCgroupFile(dir.get(), file);
   };

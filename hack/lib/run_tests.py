@@ -57,16 +57,45 @@ class Run:
                 ["ctest", "--test-dir", build, "-j", str(os.cpu_count()), "--output-on-failure",
                  "--no-tests=error", *selection],
                 check=False, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            print(result.stdout, flush=True)
-            failed_cases = self.count_reports(preset, reports)
-            # A binary that crashed or ran too long has written no report.
-            for name in re.findall(r"^\s*\d+ - (\S+) \(", result.stdout, re.MULTILINE):
-                if not any(case.startswith(f"{preset}/{name}:") for case in failed_cases):
-                    self.failures.append(f"{preset}/{name}")
-            if result.returncode != 0 and not self.failures:
-                self.failures.append(f"ctest {preset}")
-            return result.returncode == 0
+            return self.judge(preset, reports, result.returncode, result.stdout)
         return self.stage(f"test {preset}", work)
+
+    def in_vms(self, preset):
+        """The suites that touch the machine, on one with systemd and cgroup v2: each cgroup driver
+        in a guest of its own, side by side."""
+        build = os.path.join("build", preset)
+        reports = os.path.join(os.path.abspath(build), "reports-vm")
+        subprocess.run(["rm", "-rf", reports], check=True)
+        guests = {"cgroupfs": ["-LE", "^unit$"], "systemd": ["-L", "^(e2e|crash)$"]}
+        running = {}
+        for driver, selection in guests.items():
+            os.makedirs(os.path.join(reports, driver))
+            # /scratch is a file system on a disk; the guest's root is an overlay, which cannot have
+            # another overlay in it.
+            running[driver] = subprocess.Popen(
+                ["hack/vm-run", "--mem", "4096", "--timeout", "1800", "--share", reports, "--",
+                 "env", "TMPDIR=/scratch", f"BERTH_TEST_CGROUP_DRIVER={driver}",
+                 f"GTEST_OUTPUT=xml:{reports}/{driver}/", "ctest", "--test-dir", build,
+                 "--output-on-failure", "--no-tests=error", *selection],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for driver, process in running.items():
+            def work(process=process, driver=driver):
+                output = process.communicate()[0]
+                return self.judge(f"vm-{driver}", os.path.join(reports, driver),
+                                  process.returncode, output)
+            self.stage(f"test {preset} in a VM, {driver} driver", work)
+
+    def judge(self, name, reports, returncode, output):
+        """What a run of ctest has shown, by its reports and its output."""
+        print(output, flush=True)
+        failed_cases = self.count_reports(name, reports)
+        # A binary that crashed or ran too long has written no report.
+        for binary in re.findall(r"^\s*\d+ - (\S+) \(", output, re.MULTILINE):
+            if not any(case.startswith(f"{name}/{binary}:") for case in failed_cases):
+                self.failures.append(f"{name}/{binary}")
+        if returncode != 0 and not self.failures:
+            self.failures.append(f"ctest {name}")
+        return returncode == 0
 
     def count_reports(self, preset, reports):
         failed = []
@@ -102,6 +131,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--setup-ns", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--vm", action="store_true")
     parser.add_argument("filter", nargs="?")
     options = parser.parse_args()
     if os.geteuid() != 0 and not options.quick:
@@ -109,6 +139,10 @@ def main():
 
     run = Run()
     selection = ["-L", "^unit$"] if options.quick else []
+    if options.vm:
+        if run.build("dev"):
+            run.in_vms("dev")
+        return run.summary(options.setup_ns / 1e9)
     if options.filter:
         selection += ["-R", options.filter]
     else:
@@ -118,6 +152,7 @@ def main():
     if run.build("dev"):
         run.ctest("dev", selection)
         if not options.quick and not options.filter:
+            run.in_vms("dev")
             run.command("lint", ["hack/lint"])
     if not options.quick and not options.filter:
         run.build("clang", CLANG_OPTIONS)

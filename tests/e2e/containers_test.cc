@@ -95,9 +95,10 @@ TEST_F(Containers, StatusSaysWhatWasAsked) {
 }
 
 TEST_F(Containers, StopSignalThenKill) {
-  auto polite = RunContainer(pod_, ShellConfig("trap 'exit 7' TERM; while :; do sleep 0.05; done"));
+  auto polite =
+      RunContainer(pod_, ShellConfig("trap 'exit 7' TERM; echo on; while :; do sleep 0.05; done"));
   ASSERT_OK(polite);
-  ShellIn(*polite, "true");
+  ASSERT_TRUE(AwaitLog(*polite, "on"));
   ASSERT_OK(Stop(*polite, 10));
   EXPECT_EQ(Status(*polite)->exit_code(), 7);
 
