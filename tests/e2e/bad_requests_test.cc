@@ -143,10 +143,11 @@ TEST_P(BadRequests, NameTheFieldAndHaveNoEffect) {
   EXPECT_FAILS(GetParam().ask(cri(), *pod, *container), Code::kInvalidArgument, GetParam().says);
   EXPECT_EQ(Status(*container)->ShortDebugString(), before);
   // A program that has just been executed has no arguments yet.
-  EXPECT_EQ(ShellIn(*container,
-                    "for i in $(seq 40); do ps -o args | grep -q '[s]leep' && break; sleep 0.05; "
-                    "done; ps -o args | grep -c '[s]leep'"),
-            "1\n");
+  EXPECT_EQ(
+      ShellIn(*container,
+              "for i in $(seq 40); do ps -o args | grep -q 'sleep 100[0]' && break; sleep 0.05; "
+              "done; ps -o args | grep -c 'sleep 100[0]'"),
+      "1\n");
 }
 
 template <typename Request>

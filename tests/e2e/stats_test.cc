@@ -86,7 +86,7 @@ TEST_F(Stats, AContainersUseIsTold) {
   const bool has_pressure = !HasCgroupV1() && access("/proc/pressure/cpu", R_OK) == 0;
   EXPECT_EQ(second->cpu().has_psi(), has_pressure);
   EXPECT_EQ(second->memory().has_psi(), has_pressure);
-  EXPECT_EQ(second->has_io(), !HasCgroupV1());
+  EXPECT_EQ(second->has_io(), has_pressure);
 }
 
 TEST_F(Stats, WhatIsUnknownIsUnset) {

@@ -194,7 +194,8 @@ TEST_F(UserNamespaces, APodMayShareItsPidNamespace) {
   Context(second).mutable_namespace_options()->set_pid(rt::POD);
   auto container = RunContainer(*pod, second);
   ASSERT_OK(container);
-  const std::string text = ShellIn(*container, "ps; kill $(pidof sleep) && echo killed");
+  const std::string text =
+      ShellIn(*container, "ps; kill $(ps | awk '/[s]leep 1000/{print $1}') && echo killed");
   EXPECT_NE(text.find("sleep 1000"), std::string::npos) << text;
   EXPECT_NE(text.find("killed"), std::string::npos) << text;
 }
