@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/file.h"
+
 namespace berth::runtime {
 
 namespace {
@@ -73,6 +75,19 @@ Status UpdatePodCgroup(Core& core, const Pod& pod) {
   if (path.empty() || !HasLimits(limits)) return Ok();
   RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}, /*shim=*/0));
   return core.cgroups->Update(path, limits);
+}
+
+std::string PodInitCgroup(const Core& core, const Pod& pod) {
+  return core.cgroups->ContainerPath(CgroupParentOf(core, pod), pod.id);
+}
+
+Status PlacePodInit(Core& core, const Pod& pod, int32_t pid) {
+  const std::string path = PodInitCgroup(core, pod);
+  RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}, pid));
+  if (core.cgroups->is_systemd()) return Ok();  // it is in the scope already
+  const CgroupJoin join = core.cgroups->Join(path);
+  for (const std::string& file : join.tasks_files) RETURN_IF_ERROR(WriteFile(file, StrCat(pid)));
+  return join.directory.empty() ? Ok() : WriteFile(join.directory + "/cgroup.procs", StrCat(pid));
 }
 
 Status RemovePodCgroup(Core& core, const Pod& pod) {

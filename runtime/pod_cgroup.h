@@ -28,4 +28,9 @@ Status UpdatePodCgroup(Core& core, const Pod& pod);
 // Idempotent.
 Status RemovePodCgroup(Core& core, const Pod& pod);
 
+// The cgroup of the process that is the first of the PID namespace of the pod's containers, beside
+// theirs: the pod's limits hold for it, the daemon's do not.
+std::string PodInitCgroup(const Core& core, const Pod& pod);
+Status PlacePodInit(Core& core, const Pod& pod, int32_t pid);
+
 }  // namespace berth::runtime

@@ -150,20 +150,18 @@ Status CreateNamespaces(const Core& core, const Context& context, const Pod& pod
 }
 
 // A PID namespace lives as long as its first process; the file only makes it findable.
-Status StartInit(Core& core, const Context& context, PodEntry& entry, const std::string& pod_id) {
+Status StartInit(Core& core, const Context& context, PodEntry& entry, const Pod& pod) {
   UniqueFd user_namespace;
-  const bool mapped = entry.With([](const PodRecord& record) {
-    return HasUserNamespace(record.pod.config.security.namespaces);
-  });
-  if (mapped) {
-    ASSIGN_OR_RETURN(user_namespace, Open(core.PodDir(pod_id) + "/ns/user", O_RDONLY));
+  if (HasUserNamespace(pod.config.security.namespaces)) {
+    ASSIGN_OR_RETURN(user_namespace, Open(core.PodDir(pod.id) + "/ns/user", O_RDONLY));
   }
   ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context, user_namespace.get()));
   ProcessIdentity init{pid, 0};
   auto start_time = ProcessStartTime(pid);
   if (start_time.ok()) init.start_time = *start_time;
   RETURN_IF_ERROR(core.Save(entry, [&](PodRecord& record) { record.init = init; }));
-  return PinNamespace(StrCat("/proc/", pid, "/ns/pid"), core.PodDir(pod_id) + "/ns/pid");
+  RETURN_IF_ERROR(PlacePodInit(core, pod, pid));
+  return PinNamespace(StrCat("/proc/", pid, "/ns/pid"), core.PodDir(pod.id) + "/ns/pid");
 }
 
 // Everything between the record and readiness. What it leaves on failure is TearDownPod's to
@@ -184,7 +182,7 @@ Status BuildPod(Core& core, const Context& context, PodEntry& entry) {
   Failpoint("run_pod.network");
   RETURN_IF_ERROR(CreatePodFiles(dir, pod.config, ips), "create pod files");
   if (pod.config.security.namespaces.pid == NamespaceMode::kPod) {
-    RETURN_IF_ERROR(StartInit(core, context, entry, pod.id), "create pid namespace");
+    RETURN_IF_ERROR(StartInit(core, context, entry, pod), "create pid namespace");
   }
   Failpoint("run_pod.files");
   return core.SaveAndTell(entry,
@@ -210,6 +208,9 @@ Status TearDownPod(Core& core, const Context& context, PodEntry& entry) {
   const std::string dir = core.PodDir(record.pod.id);
   core.meters->Forget(record.pod.id);  // or its network namespace lives on
   KillProcess(record.init);
+  if (record.init.pid != 0) {
+    RETURN_IF_ERROR(core.cgroups->Remove(PodInitCgroup(core, record.pod)), "remove init's cgroup");
+  }
   if (record.network) {
     RETURN_IF_ERROR(core.cni->Del(context, CniPodOf(core, record.pod)), "take down network");
     RETURN_IF_ERROR(core.Save(entry, [](PodRecord& r) { r.network = false; }));

@@ -194,7 +194,9 @@ Status SweepCgroups(Core& core) {
   ASSIGN_OR_RETURN(auto paths, core.cgroups->List(core.default_cgroup_parent));
   std::set<std::string> pods, containers;
   for (const auto& entry : core.index.pods.All()) {
-    pods.insert(PodCgroup(core, entry->With([](const PodRecord& record) { return record.pod; })));
+    const Pod pod = entry->With([](const PodRecord& record) { return record.pod; });
+    pods.insert(PodCgroup(core, pod));
+    containers.insert(PodInitCgroup(core, pod));
   }
   for (const auto& entry : core.index.containers.All()) {
     containers.insert(
