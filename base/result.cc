@@ -1,5 +1,6 @@
 #include "base/result.h"
 
+#include <array>
 #include <cstring>
 
 namespace berth {
@@ -44,6 +45,16 @@ Error ErrnoError(int sys_errno, std::string_view what) {
 
 Error ErrnoError(std::string_view what) {
   return ErrnoError(errno, what);
+}
+
+std::string_view NameOf(Code code) {
+  constexpr std::array<std::string_view, kCodeCount> kNames = {
+      "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+      "DataLoss", "Unauthenticated"};
+  const auto i = static_cast<size_t>(code);
+  return i < kNames.size() ? kNames[i] : "Unknown";
 }
 
 }  // namespace berth

@@ -38,6 +38,10 @@ enum class Code : int {
   kUnauthenticated = 16,
 };
 
+inline constexpr size_t kCodeCount = 17;
+// As gRPC's libraries spell it: "NotFound".
+std::string_view NameOf(Code code);
+
 class [[nodiscard]] Error {
  public:
   Error(Code code, std::string message, int sys_errno = 0)

@@ -17,8 +17,10 @@ using grpc::experimental::InterceptionHookPoints;
 
 class CallLogger final : public grpc::experimental::Interceptor {
  public:
-  explicit CallLogger(std::string_view method)
-      : name_(method.substr(method.rfind('/') + 1)), begun_ns_(MonotonicNs()) {}
+  CallLogger(std::string_view method, CallStats* stats)
+      : name_(method.substr(method.rfind('/') + 1)),
+        begun_ns_(MonotonicNs()),
+        stats_(stats == nullptr ? nullptr : &stats->OfMethod(method)) {}
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
@@ -34,6 +36,9 @@ class CallLogger final : public grpc::experimental::Interceptor {
         methods->ModifySendStatus(status);
       }
       if (!status.ok()) Log(status);
+      if (stats_ != nullptr) {
+        stats_->Observe(static_cast<Code>(status.error_code()), MonotonicNs() - begun_ns_);
+      }
     }
     methods->Proceed();
   }
@@ -47,13 +52,14 @@ class CallLogger final : public grpc::experimental::Interceptor {
 
   const std::string name_;
   const int64_t begun_ns_;
+  MethodStats* const stats_;
 };
 
 }  // namespace
 
 grpc::experimental::Interceptor* CallLog::CreateServerInterceptor(
     grpc::experimental::ServerRpcInfo* info) {
-  return new CallLogger(info->method());
+  return new CallLogger(info->method(), stats_);
 }
 
 }  // namespace berth::cri

@@ -14,17 +14,6 @@ namespace berth::cri {
 
 namespace {
 
-Result<std::string> ReferenceOf(const pb::ImageSpec& spec) {
-  // Far more than a domain, a repository, a tag and a digest can be together.
-  constexpr size_t kMaxReferenceBytes = 1024;
-  if (spec.image().empty()) return Error(Code::kInvalidArgument, "image.image: missing");
-  if (spec.image().size() > kMaxReferenceBytes) {
-    return Error(Code::kInvalidArgument, StrCat("image.image: ", spec.image().size(),
-                                                " bytes are too long for a reference"));
-  }
-  return spec.image();
-}
-
 std::string InfoOf(const image::Image& image) {
   auto config = ParseJson(image.config_json);
   Json info = {{"pulledAt", image.pulled_at_ns}};
@@ -77,7 +66,7 @@ grpc::Status ImageService::ListImages(grpc::ServerContext*, const pb::ListImages
 grpc::Status ImageService::ImageStatus(grpc::ServerContext*, const pb::ImageStatusRequest* request,
                                        pb::ImageStatusResponse* response) {
   return Answer([&]() -> berth::Status {
-    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image()));
+    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image().image(), "image.image"));
     auto image = images_.Find(reference);
     if (!image) return Ok();
     Describe(*image, response->mutable_image());
@@ -89,7 +78,7 @@ grpc::Status ImageService::ImageStatus(grpc::ServerContext*, const pb::ImageStat
 grpc::Status ImageService::PullImage(grpc::ServerContext*, const pb::PullImageRequest* request,
                                      pb::PullImageResponse* response) {
   return Answer([&]() -> berth::Status {
-    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image()));
+    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image().image(), "image.image"));
     image::PullRequest pull;
     pull.reference = reference;
     pull.auth = AuthOf(request->auth());
@@ -103,7 +92,7 @@ grpc::Status ImageService::PullImage(grpc::ServerContext*, const pb::PullImageRe
 grpc::Status ImageService::RemoveImage(grpc::ServerContext*, const pb::RemoveImageRequest* request,
                                        pb::RemoveImageResponse*) {
   return Answer([&]() -> berth::Status {
-    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image()));
+    ASSIGN_OR_RETURN(auto reference, ReferenceOf(request->image().image(), "image.image"));
     return images_.Remove(reference);
   });
 }

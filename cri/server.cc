@@ -50,7 +50,7 @@ Status CheckFree(int directory, const std::string& name) {
   return Error(Code::kFailedPrecondition, StrCat("process ", peer.pid, " serves it already"));
 }
 
-void Configure(grpc::ServerBuilder& builder) {
+void Configure(grpc::ServerBuilder& builder, CallStats* stats) {
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   builder.SetMaxSendMessageSize(-1);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
@@ -62,20 +62,20 @@ void Configure(grpc::ServerBuilder& builder) {
   // On a local socket there is no bandwidth to probe.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<CallLog>());
+  interceptors.push_back(std::make_unique<CallLog>(stats));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, grpc::Service& runtime,
-                                              grpc::Service& images) {
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                              const std::vector<grpc::Service*>& services) {
   std::unique_ptr<Server> server(new Server());
-  RETURN_IF_ERROR(server->Listen(options, runtime, images), "listen on ", options.socket);
+  RETURN_IF_ERROR(server->Listen(options, services), "listen on ", options.socket);
   return server;
 }
 
-Status Server::Listen(const ServerOptions& options, grpc::Service& runtime, grpc::Service& images) {
+Status Server::Listen(const ServerOptions& options, const std::vector<grpc::Service*>& services) {
   size_t slash = options.socket.rfind('/');
   std::string parent = slash == 0 ? "/" : options.socket.substr(0, slash);
   name_ = options.socket.substr(slash + 1);
@@ -89,9 +89,8 @@ Status Server::Listen(const ServerOptions& options, grpc::Service& runtime, grpc
       staging_, OpenAt(directory_.get(), StagingName(name_), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   KeepUnreadableReasons();
   grpc::ServerBuilder builder;
-  Configure(builder);
-  builder.RegisterService(&runtime);
-  builder.RegisterService(&images);
+  Configure(builder, options.stats);
+  for (grpc::Service* service : services) builder.RegisterService(service);
   // Through the descriptor, since a socket's address has room for 107 bytes only.
   builder.AddListeningPort(StrCat("unix:", FdPath(staging_.get()), "/", kStagedName),
                            grpc::InsecureServerCredentials());

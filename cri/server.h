@@ -6,15 +6,18 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "cri/call_stats.h"
 
 namespace berth::cri {
 
 struct ServerOptions {
   std::string socket;  // absolute path
   int socket_gid = 0;
+  CallStats* stats = nullptr;  // told of every call; must outlive the server
 };
 
 // Synchronous services, as many threads as there are calls, interceptors as in cri/call_log.h.
@@ -24,8 +27,8 @@ class Server {
   // nobody can connect before that. A socket that nobody listens on is replaced; FailedPrecondition
   // if somebody does, or if something else than a socket is there. The services must outlive the
   // server.
-  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, grpc::Service& runtime,
-                                               grpc::Service& images);
+  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                               const std::vector<grpc::Service*>& services);
   // Stop().
   ~Server();
   Server(const Server&) = delete;
@@ -37,7 +40,7 @@ class Server {
 
  private:
   Server() = default;
-  Status Listen(const ServerOptions& options, grpc::Service& runtime, grpc::Service& images);
+  Status Listen(const ServerOptions& options, const std::vector<grpc::Service*>& services);
   Status Publish(int gid);
   void Unpublish();
 

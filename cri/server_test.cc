@@ -50,7 +50,7 @@ class ServerTest : public ::testing::Test {
   }
 
   Result<std::unique_ptr<Server>> Start() {
-    return Server::Start({socket_, static_cast<int>(getgid())}, runtime_, images_);
+    return Server::Start({socket_, static_cast<int>(getgid()), &stats_}, {&runtime_, &images_});
   }
   std::unique_ptr<v1::RuntimeService::Stub> Connect() {
     grpc::ChannelArguments arguments;
@@ -72,9 +72,26 @@ class ServerTest : public ::testing::Test {
   }
 
   std::string dir_, socket_;
+  CallStats stats_;
   EchoService runtime_;
   v1::ImageService::Service images_;
 };
+
+TEST_F(ServerTest, CountsCallsByMethodAndCode) {
+  auto server = Start();
+  ASSERT_TRUE(server.ok()) << server.error().message();
+  EXPECT_TRUE(Call("a").ok());
+  EXPECT_TRUE(Call("b").ok());
+  EXPECT_FALSE(Call("fail").ok());
+  (*server)->Stop();
+  PrometheusText text;
+  stats_.WriteTo(text);
+  const std::string out = text.Take();
+  const std::string labels = "{service=\"runtime.v1.RuntimeService\",method=\"Version\",code=";
+  EXPECT_THAT(out, HasSubstr(StrCat("berth_rpc_seconds_count", labels, "\"OK\"} 2\n")));
+  EXPECT_THAT(out,
+              HasSubstr(StrCat("berth_rpc_seconds_count", labels, "\"FailedPrecondition\"} 1\n")));
+}
 
 TEST_F(ServerTest, ServesOnAPrivateSocketAndRemovesIt) {
   auto server = Start();

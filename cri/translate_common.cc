@@ -171,6 +171,16 @@ runtime::PodFilter PodFilterOf(const pb::PodSandboxStatsFilter& filter) {
   return out;
 }
 
+Result<std::string> ReferenceOf(const std::string& image, std::string_view field) {
+  // Far more than a domain, a repository, a tag and a digest can be together.
+  constexpr size_t kMaxReferenceBytes = 1024;
+  if (image.empty()) return Bad(field, "missing");
+  if (image.size() > kMaxReferenceBytes) {
+    return Bad(field, StrCat(image.size(), " bytes are too long for a reference"));
+  }
+  return image;
+}
+
 image::RegistryAuth AuthOf(const pb::AuthConfig& auth) {
   image::RegistryAuth out;
   out.username = auth.username();

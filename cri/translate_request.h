@@ -30,6 +30,8 @@ Result<runtime::ContainerFilter> ContainerFilterOf(const pb::ContainerFilter& fi
 runtime::ContainerFilter ContainerFilterOf(const pb::ContainerStatsFilter& filter);
 runtime::PodFilter PodFilterOf(const pb::PodSandboxStatsFilter& filter);
 
+// The name or id of an image. `field` is what the message is called in the request.
+Result<std::string> ReferenceOf(const std::string& image, std::string_view field);
 image::RegistryAuth AuthOf(const pb::AuthConfig& auth);
 
 // An id that a request cannot do without.

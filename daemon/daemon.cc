@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/file.h"
+#include "cri/berth_service.h"
+#include "cri/call_stats.h"
 #include "cri/image_service.h"
 #include "cri/runtime_service.h"
 #include "cri/server.h"
@@ -106,8 +108,13 @@ Status Daemon::Serve() {
       cri::RuntimeServiceOptions{BERTH_VERSION, *live_, lifetime_}, *runtime_, *images_, *streams_);
   image_service_ = std::make_unique<cri::ImageService>(
       cri::ImageServiceOptions{config_.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
-  ASSIGN_OR_RETURN(server_, cri::Server::Start({config_.listen, config_.socket_gid},
-                                               *runtime_service_, *image_service_));
+  berth_service_ =
+      std::make_unique<cri::BerthService>(lifetime_, cri::BerthServiceParts{*images_, *puller_});
+  call_stats_ = std::make_unique<cri::CallStats>();
+  ASSIGN_OR_RETURN(
+      server_,
+      cri::Server::Start({config_.listen, config_.socket_gid, call_stats_.get()},
+                         {runtime_service_.get(), image_service_.get(), berth_service_.get()}));
   return Ok();
 }
 
@@ -128,6 +135,8 @@ void Daemon::Stop() {
   lifetime_.Cancel();
   if (server_) server_->Stop(kStopGraceMs);
   server_.reset();
+  call_stats_.reset();
+  berth_service_.reset();
   streams_.reset();
   image_service_.reset();
   runtime_service_.reset();

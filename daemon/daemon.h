@@ -18,6 +18,8 @@
 #include "snapshotter/snapshotter.h"
 
 namespace berth::cri {
+class BerthService;
+class CallStats;
 class ImageService;
 class RuntimeService;
 class Server;
@@ -68,6 +70,8 @@ class Daemon {
   std::unique_ptr<cri::stream::Server> streams_;
   std::unique_ptr<cri::RuntimeService> runtime_service_;
   std::unique_ptr<cri::ImageService> image_service_;
+  std::unique_ptr<cri::BerthService> berth_service_;
+  std::unique_ptr<cri::CallStats> call_stats_;
   std::unique_ptr<cri::Server> server_;
 };
 

@@ -32,6 +32,7 @@ void ProgressBoard::Set(size_t layer, LayerState state, int64_t done_bytes) {
   MutexLock lock(mutex_);
   LayerProgress& progress = layers_[layer];
   const bool changed = progress.state != state;
+  if (changed && state == LayerState::kUnpacking) downloaded_at_ns_ = MonotonicNs();
   progress.state = state;
   progress.done_bytes = done_bytes;
   if (changed || MonotonicNs() - told_ns_ > kIntervalNs) TellLocked();
@@ -40,6 +41,11 @@ void ProgressBoard::Set(size_t layer, LayerState state, int64_t done_bytes) {
 std::vector<LayerProgress> ProgressBoard::Layers() {
   MutexLock lock(mutex_);
   return layers_;
+}
+
+int64_t ProgressBoard::downloaded_at_ns() {
+  MutexLock lock(mutex_);
+  return downloaded_at_ns_;
 }
 
 void ProgressBoard::TellLocked() {

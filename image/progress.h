@@ -43,6 +43,8 @@ class ProgressBoard {
   void Start(std::vector<LayerProgress> layers) EXCLUDES(mutex_);
   void Set(size_t layer, LayerState state, int64_t done_bytes) EXCLUDES(mutex_);
   std::vector<LayerProgress> Layers() EXCLUDES(mutex_);
+  // When the last byte of the last layer had come (monotonic clock); 0 if none has.
+  int64_t downloaded_at_ns() EXCLUDES(mutex_);
 
  private:
   void TellLocked() REQUIRES(mutex_);
@@ -52,6 +54,7 @@ class ProgressBoard {
   std::map<ListenerId, ProgressCallback> listeners_ GUARDED_BY(mutex_);
   std::vector<LayerProgress> layers_ GUARDED_BY(mutex_);
   int64_t told_ns_ GUARDED_BY(mutex_) = 0;
+  int64_t downloaded_at_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace berth::image

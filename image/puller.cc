@@ -1,5 +1,7 @@
 #include "image/puller.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <set>
 #include <thread>
@@ -21,9 +23,12 @@ using ImagePtr = std::shared_ptr<const Image>;
 
 // One pull with all who wait for it.
 struct Flight {
-  Flight(Context pull_context, OneShotEvent event)
-      : context(std::move(pull_context)), done(std::move(event)) {}
+  Flight(std::string of, Context pull_context, OneShotEvent event)
+      : reference(std::move(of)), context(std::move(pull_context)), done(std::move(event)) {}
 
+  const std::string reference;
+  const int64_t started_at_ns = WallNs();
+  PullTimes times;  // of the flight's thread
   Context context;  // cancelled by the last caller that leaves, or by the first layer that fails
   OneShotEvent done;
   ProgressBoard progress;
@@ -58,6 +63,7 @@ struct Puller::State {
                                        const Credentials& credentials);
   void Run(const std::string& key, const std::shared_ptr<Flight>& flight,
            const Reference& reference, const Credentials& credentials);
+  void Conclude(Flight& flight);
   Result<ImagePtr> Pull(const Job& job);
   Result<ImagePtr> PullNew(const Job& job, Repository& repository);
   Result<ImagePtr> FindCurrent(const Job& job, Repository& repository);
@@ -73,6 +79,7 @@ struct Puller::State {
 
   Mutex mutex;
   std::map<std::string, std::shared_ptr<Flight>> flights GUARDED_BY(mutex);
+  PullStats stats;
 };
 
 Puller::Puller(PullerOptions options, LayerUnpacker& unpacker,
@@ -113,6 +120,19 @@ Result<std::shared_ptr<const Image>> Puller::Pull(const Context& context,
   return flight->result;
 }
 
+std::vector<PullUnderWay> Puller::UnderWay() {
+  MutexLock lock(state_->mutex);
+  std::vector<PullUnderWay> out;
+  for (const auto& [key, flight] : state_->flights) {
+    out.push_back({flight->reference, flight->started_at_ns, flight->progress.Layers()});
+  }
+  return out;
+}
+
+const PullStats& Puller::stats() const {
+  return state_->stats;
+}
+
 Result<std::shared_ptr<Flight>> Puller::State::Join(const std::string& key,
                                                     const Reference& reference,
                                                     const Credentials& credentials) {
@@ -123,7 +143,8 @@ Result<std::shared_ptr<Flight>> Puller::State::Join(const std::string& key,
   }
   ASSIGN_OR_RETURN(auto context, Context::Cancellable());
   ASSIGN_OR_RETURN(auto event, OneShotEvent::Create());
-  auto flight = std::make_shared<Flight>(std::move(context), std::move(event));
+  auto flight =
+      std::make_shared<Flight>(reference.ToString(), std::move(context), std::move(event));
   flight->callers = 1;
   // The thread ends before its flight does: the last caller joins it.
   ASSIGN_OR_RETURN(flight->thread, StartThread([this, key, flight, reference, credentials] {
@@ -139,12 +160,31 @@ void Puller::State::Run(const std::string& key, const std::shared_ptr<Flight>& f
     LayerHold hold(store);
     flight->result = Pull(Job{reference, credentials, *flight});
   }
+  Conclude(*flight);
   {
     MutexLock lock(mutex);
     auto it = flights.find(key);
     if (it != flights.end() && it->second == flight) flights.erase(it);
   }
   flight->done.Signal();
+}
+
+// A failure is for the callers to tell.
+void Puller::State::Conclude(Flight& flight) {
+  const std::vector<LayerProgress> layers = flight.progress.Layers();
+  stats.LayersEnded(layers);
+  stats.PullEnded(flight.result.code(), flight.times.total_ns());
+  if (!flight.result.ok()) return;
+  int64_t bytes = 0;
+  size_t fetched = 0;
+  for (const LayerProgress& layer : layers) {
+    if (layer.state != LayerState::kDone) continue;
+    ++fetched;
+    bytes += layer.done_bytes;
+  }
+  LOG(INFO) << "pulled " << flight.reference << " (" << (*flight.result)->id << ", "
+            << (*flight.result)->config.diff_ids.size() << " layers, " << fetched << " downloaded, "
+            << bytes << " bytes) in " << flight.times.Text();
 }
 
 Result<ImagePtr> Puller::State::Pull(const Job& job) {
@@ -210,6 +250,7 @@ Result<Puller::State::Found> Puller::State::FindImage(const Job& job, Repository
 
 Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) {
   ASSIGN_OR_RETURN(Found found, FindImage(job, repository));
+  job.flight.times.ManifestRead();
   Image& image = found.image;
   std::vector<LayerFetcher::Layer> layers;
   for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
@@ -220,6 +261,7 @@ Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) 
     return repository.StreamBlob(context, blob, sink);
   };
   RETURN_IF_ERROR((*fetcher)->EnsureAll(job.flight.context, source, layers, job.flight.progress));
+  job.flight.times.LayersThere(job.flight.progress);
   const std::set<std::string> distinct(image.config.diff_ids.begin(), image.config.diff_ids.end());
   for (const std::string& diff_id : distinct) {
     ASSIGN_OR_RETURN(auto usage, snapshotter.LayerUsage(diff_id));
@@ -236,6 +278,7 @@ Result<ImagePtr> Puller::State::Record(const Job& job, const std::string& top_di
   RETURN_IF_ERROR(store.Put(image));
   Failpoint("pull.image_recorded");
   ImagePtr recorded = store.Find(image.id);
+  job.flight.times.Recorded();
   if (recorded == nullptr) return Error(Code::kAborted, "the image was removed meanwhile");
   return recorded;
 }

@@ -11,6 +11,7 @@
 #include "image/image_store.h"
 #include "image/layer_unpacker.h"
 #include "image/progress.h"
+#include "image/pull_stats.h"
 #include "image/registry.h"
 #include "image/registry_auth.h"
 
@@ -28,6 +29,12 @@ struct PullRequest {
   ProgressCallback progress;  // may be empty
 };
 
+struct PullUnderWay {
+  std::string reference;
+  int64_t started_at_ns = 0;  // wall clock
+  std::vector<LayerProgress> layers;
+};
+
 // Thread-safe. A pull of what is being pulled already (same reference, same credentials) joins it;
 // it goes on until the last of its callers has gone. What it was given must outlive it, and no
 // Pull() may be running when it is destroyed.
@@ -43,6 +50,9 @@ class Puller {
   // PermissionDenied, Unavailable (down, 5xx, 429), DataLoss (digest, truncated),
   // ResourceExhausted.
   Result<std::shared_ptr<const Image>> Pull(const Context& context, const PullRequest& request);
+
+  std::vector<PullUnderWay> UnderWay();
+  const PullStats& stats() const;
 
  private:
   struct State;
