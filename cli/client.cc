@@ -6,13 +6,12 @@
 #include <string_view>
 
 #include "base/strings.h"
+#include "cli/channel.h"
 #include "cri/proto/api.grpc.pb.h"
 
 namespace berth::cli {
 namespace {
 
-// Lists of a busy node exceed gRPC's default of 4 MiB.
-constexpr int kMaxMessageBytes = 64 << 20;
 constexpr int64_t kNoTimeout = -1;
 constexpr std::string_view kUnixScheme = "unix://";
 
@@ -43,19 +42,13 @@ struct Client::Stubs {
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
     if (status.ok()) return response;
-    Error error(static_cast<Code>(status.error_code()), status.error_message());
-    // The server, too, may say UNAVAILABLE: of a registry.
-    const bool connected = channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-    return connected ? std::move(error) : std::move(error).Wrap("cannot reach berthd");
+    return CallError(*channel, status);
   }
 };
 
 Client::Client(const std::string& address)
     : address_(Target(address)), stubs_(std::make_unique<Stubs>()) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  stubs_->channel =
-      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
+  stubs_->channel = MakeChannel(address_);
   stubs_->runtime = rt::RuntimeService::NewStub(stubs_->channel);
   stubs_->images = rt::ImageService::NewStub(stubs_->channel);
 }

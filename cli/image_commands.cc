@@ -93,8 +93,7 @@ void AddImageCommands(Cli& cli) {
   auto pull = std::make_shared<PullOptions>();
   CLI::App* command = cli.AddCommand(
       "pull",
-      "Pull an image. On a terminal, elapsed time and bytes unpacked are shown meanwhile (by the "
-      "growth of the image store: CRI reports no progress)");
+      "Pull an image. Standard error shows the bytes and the state of each layer meanwhile");
   command->add_option("IMAGE", pull->image, "Image reference")->required();
   CLI::Option* username =
       command->add_option("-u,--username", pull->username, "User at the registry");

@@ -8,8 +8,8 @@
 
 namespace berth::cli {
 
-// Returns the reference of the image that was pulled. If standard error is a terminal, the time and
-// the bytes by which the image store has grown are shown there meanwhile: CRI tells no more.
+// Returns the reference of the image that was pulled. Meanwhile standard error shows how far each
+// layer is, if the server knows berth.v1.
 Result<std::string> Pull(Client& client, const rt::PullImageRequest& request);
 
 }  // namespace berth::cli
