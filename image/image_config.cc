@@ -116,4 +116,20 @@ Result<ImageConfig> ParseImageConfig(std::string_view bytes) {
   return std::move(config).error().WithCode(Code::kDataLoss).Wrap("image configuration");
 }
 
+Status CheckForHost(const ImageConfig& config, size_t layers) {
+  const Platform host = HostPlatform();
+  const bool other_os = !config.os.empty() && config.os != host.os;
+  const bool other_cpu = !config.architecture.empty() && config.architecture != host.architecture;
+  if (other_os || other_cpu) {
+    return Error(Code::kNotFound,
+                 StrCat("no image for ", host.os, "/", host.architecture, "; this one is for ",
+                        Printable(config.os, 20), "/", Printable(config.architecture, 20)));
+  }
+  if (config.diff_ids.size() != layers) {
+    return Error(Code::kDataLoss, StrCat("the manifest has ", layers,
+                                         " layers and the configuration ", config.diff_ids.size()));
+  }
+  return Ok();
+}
+
 }  // namespace berth::image

@@ -13,4 +13,8 @@ namespace berth::image {
 // they must never make anyone ask the daemon's own environment (CVE-2026-57231).
 Result<ImageConfig> ParseImageConfig(std::string_view bytes);
 
+// NotFound if the image is for other machines than this; DataLoss if its manifest, which has
+// `layers` layers, is of another image.
+Status CheckForHost(const ImageConfig& config, size_t layers);
+
 }  // namespace berth::image

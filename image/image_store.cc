@@ -319,6 +319,15 @@ Status ImageStore::CollectLayers() {
   }
 }
 
+Status ImageStore::Settle() {
+  MutexLock lock(state_->mutex);
+  for (const char* step :
+       {"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode=DELETE", "VACUUM"}) {
+    RETURN_IF_ERROR(state_->database.Execute(step), step);
+  }
+  return Ok();
+}
+
 void ImageStore::SetLayerUser(std::function<std::vector<std::string>()> layers_in_use) {
   MutexLock lock(state_->mutex);
   state_->layers_in_use = std::move(layers_in_use);

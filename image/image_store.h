@@ -42,6 +42,10 @@ class ImageStore {
   // Drops layers that neither an image nor, by the callback, a container uses.
   Status CollectLayers();
 
+  // Brings the database into one file without journals, in the one form that its content has, for a
+  // store that will be copied. Nothing else may use the database meanwhile.
+  Status Settle();
+
   // Who else uses layers: given by the runtime, called without locks held.
   void SetLayerUser(std::function<std::vector<std::string>()> layers_in_use);
   // Between the two no layer is collected: around a pull, and around the time between Find() and

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <set>
 
 #include "base/failpoint.h"
 #include "base/thread.h"
@@ -104,7 +105,7 @@ Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, con
   int64_t done = 0;
   bool worker_refused = false;
   on_state(LayerState::kDownloading, 0);
-  Status streamed = source(context, layer.blob, [&](std::string_view bytes) {
+  Status streamed = source(context, layer, [&](std::string_view bytes) {
     Status written = unpack.Write(context, bytes);
     worker_refused = !written.ok();
     done += static_cast<int64_t>(bytes.size());
@@ -127,7 +128,7 @@ Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, con
 Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
                                const std::vector<Layer>& layers, ProgressBoard& board) {
   std::vector<LayerProgress> start;
-  for (const Layer& layer : layers) start.push_back({layer.blob.digest, 0, layer.blob.size});
+  for (const Layer& layer : layers) start.push_back({layer.Name(), 0, layer.blob.size});
   board.Start(std::move(start));
   // The largest first: it is the one that the others can hide behind.
   std::vector<size_t> order(layers.size());
@@ -151,8 +152,7 @@ Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
       MutexLock lock(error_mutex);
       // What follows are the cancellations that the first failure causes.
       if (first_error.ok()) {
-        first_error =
-            std::move(status).error().Wrap(StrCat("layer ", i, " ", layers[i].blob.digest));
+        first_error = std::move(status).error().Wrap(StrCat("layer ", i, " ", layers[i].Name()));
       }
       context.Cancel();
       return;
@@ -167,6 +167,16 @@ Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
   work();
   for (std::thread& thread : threads) thread.join();
   return first_error;
+}
+
+Result<uint64_t> LayerFetcher::UnpackedBytes(const std::vector<std::string>& diff_ids) {
+  uint64_t bytes = 0;
+  const std::set<std::string> distinct(diff_ids.begin(), diff_ids.end());
+  for (const std::string& diff_id : distinct) {
+    ASSIGN_OR_RETURN(auto usage, snapshotter_.LayerUsage(diff_id));
+    bytes += usage.bytes;
+  }
+  return bytes;
 }
 
 }  // namespace berth::image

@@ -37,14 +37,16 @@ class LayerFetcher {
                                                       int max_parallel);
 
   struct Layer {
-    Descriptor blob;
+    Descriptor blob;  // the digest is empty where it is not known
     std::string diff_id;
+
+    const std::string& Name() const { return blob.digest.empty() ? diff_id : blob.digest; }
   };
   // Gives the blob's bytes in order to the sink, exactly blob.size of them; a failure of the sink
   // is returned as it is. Called from several threads at a time.
   using BlobSink = std::function<Status(std::string_view bytes)>;
   using BlobSource =
-      std::function<Status(const Context& context, const Descriptor& blob, const BlobSink& sink)>;
+      std::function<Status(const Context& context, const Layer& layer, const BlobSink& sink)>;
   using StateCallback = std::function<void(LayerState state, int64_t done_bytes)>;
   // Returns once the snapshotter has the layer: because it had it, because another call brought it,
   // or because this one did. After a failure nothing of the layer is left.
@@ -54,6 +56,8 @@ class LayerFetcher {
   // context, which has to be cancellable, and is what is returned.
   Status EnsureAll(const Context& context, const BlobSource& source,
                    const std::vector<Layer>& layers, ProgressBoard& board);
+  // What the layers, each counted once, take on disk.
+  Result<uint64_t> UnpackedBytes(const std::vector<std::string>& diff_ids);
 
  private:
   LayerFetcher(UniqueFd slots, int max_parallel, LayerUnpacker& unpacker,

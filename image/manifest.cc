@@ -116,6 +116,7 @@ Result<IndexEntry> ParseIndexEntry(const Json& json) {
     ASSIGN_OR_RETURN(out.platform->architecture, JsonString(platform, "architecture"), "platform");
     ASSIGN_OR_RETURN(out.platform->variant, JsonString(platform, "variant"), "platform");
   }
+  ASSIGN_OR_RETURN(out.annotations, ParseAnnotations(json));
   return out;
 }
 
@@ -219,6 +220,7 @@ const char* HostVariant() {
 
 }  // namespace
 
+const char kOciIndexType[] = "application/vnd.oci.image.index.v1+json";
 const char kManifestAccept[] =
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "

@@ -43,6 +43,7 @@ struct Manifest {
 struct IndexEntry {
   Descriptor descriptor;
   std::optional<Platform> platform;
+  std::map<std::string, std::string> annotations;
 };
 
 struct Index {
@@ -58,6 +59,9 @@ extern const char kManifestAccept[];
 // else, or is a manifest and an index at once (CVE-2021-41190), is refused. DataLoss: malformed or
 // beyond a limit. Unimplemented: Docker schema 1, or an artifact that is no container image.
 Result<ManifestDocument> ParseManifest(std::string_view bytes, std::string_view content_type);
+
+// An index in a file, as an OCI layout has it, may leave its type out.
+extern const char kOciIndexType[];
 
 // This machine's; the variant is the highest that the CPU can run.
 Platform HostPlatform();

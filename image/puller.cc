@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <set>
 #include <thread>
 
 #include "base/failpoint.h"
@@ -233,18 +232,7 @@ Result<Puller::State::Found> Puller::State::FindImage(const Job& job, Repository
   ASSIGN_OR_RETURN(image.config_json, repository.GetBlob(context, found.manifest.config),
                    "image configuration");
   ASSIGN_OR_RETURN(image.config, ParseImageConfig(image.config_json));
-  const auto& config = image.config;
-  const bool other_os = !config.os.empty() && config.os != host.os;
-  const bool other_cpu = !config.architecture.empty() && config.architecture != host.architecture;
-  if (other_os || other_cpu) {
-    return Error(Code::kNotFound,
-                 StrCat("no image for ", host.os, "/", host.architecture, "; this one is for ",
-                        Printable(config.os, 20), "/", Printable(config.architecture, 20)));
-  }
-  if (config.diff_ids.size() != found.manifest.layers.size()) {
-    return Error(Code::kDataLoss, StrCat("the manifest has ", found.manifest.layers.size(),
-                                         " layers and the configuration ", config.diff_ids.size()));
-  }
+  RETURN_IF_ERROR(CheckForHost(image.config, found.manifest.layers.size()));
   return found;
 }
 
@@ -256,17 +244,13 @@ Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) 
   for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
     layers.push_back({found.manifest.layers[i], image.config.diff_ids[i]});
   }
-  auto source = [&](const Context& context, const Descriptor& blob,
+  auto source = [&](const Context& context, const LayerFetcher::Layer& layer,
                     const LayerFetcher::BlobSink& sink) {
-    return repository.StreamBlob(context, blob, sink);
+    return repository.StreamBlob(context, layer.blob, sink);
   };
   RETURN_IF_ERROR((*fetcher)->EnsureAll(job.flight.context, source, layers, job.flight.progress));
   job.flight.times.LayersThere(job.flight.progress);
-  const std::set<std::string> distinct(image.config.diff_ids.begin(), image.config.diff_ids.end());
-  for (const std::string& diff_id : distinct) {
-    ASSIGN_OR_RETURN(auto usage, snapshotter.LayerUsage(diff_id));
-    image.size_bytes += usage.bytes;
-  }
+  ASSIGN_OR_RETURN(image.size_bytes, (*fetcher)->UnpackedBytes(image.config.diff_ids));
   return Record(job, found.top_digest, std::move(image));
 }
 
@@ -277,9 +261,10 @@ Result<ImagePtr> Puller::State::Record(const Job& job, const std::string& top_di
   image.repo_digests = {StrCat(job.reference.Name(), "@", top_digest)};
   RETURN_IF_ERROR(store.Put(image));
   Failpoint("pull.image_recorded");
-  ImagePtr recorded = store.Find(image.id);
   job.flight.times.Recorded();
-  if (recorded == nullptr) return Error(Code::kAborted, "the image was removed meanwhile");
+  // Should it have been removed again by now, it was there all the same.
+  ImagePtr recorded = store.Find(image.id);
+  if (recorded == nullptr) recorded = std::make_shared<const Image>(std::move(image));
   return recorded;
 }
 

@@ -101,7 +101,7 @@ Repository::Repository(HttpClient& http, Authorizer& authorizer, std::string bas
       authorizer_(authorizer),
       scope_{std::move(base_url), std::move(repository), std::move(credentials)} {}
 
-Error Repository::StatusError(const HttpRequest& request, const HttpResponse& response) const {
+Error StatusError(const HttpRequest& request, const HttpResponse& response) {
   std::string reason = ReasonIn(response.body);
   return {CodeOf(response.status),
           StrCat(request.method, " ", UrlForMessage(response.url), ": the registry answered ",

@@ -38,6 +38,9 @@ struct RawManifest {
   std::string digest;
 };
 
+// What a registry's refusal means: the code of its status, and the reason that it gives.
+Error StatusError(const HttpRequest& request, const HttpResponse& response);
+
 // One repository as one user sees it. Thread-safe. The client and the authorizer must outlive it.
 //
 // A connection that breaks before the first byte, a 5xx and a 429 are tried again twice, after a
@@ -68,8 +71,6 @@ class Repository {
   // tells that the sink has had bytes, so that a retry would repeat them.
   Result<HttpResponse> Send(const Context& context, HttpRequest request, const bool* started);
   Result<HttpResponse> SendAuthorized(const Context& context, HttpRequest request);
-  Error StatusError(const HttpRequest& request, const HttpResponse& response) const;
-
   HttpClient& http_;
   Authorizer& authorizer_;
   AuthScope scope_;

@@ -87,6 +87,7 @@ class Overlay : public Snapshotter {
   bool HasLayer(const std::string& diff_id) override;
   Result<Usage> LayerUsage(const std::string& diff_id) override;
   Result<std::vector<std::string>> ListLayers() override;
+  Result<LayerDirectory> OpenLayer(const std::string& diff_id) override;
   Status RemoveLayer(const std::string& diff_id) override;
 
   Status CreateSnapshot(const std::string& id, const SnapshotOptions& options) override;
@@ -98,6 +99,7 @@ class Overlay : public Snapshotter {
   Result<std::vector<std::string>> ListSnapshots() override;
   Status RemoveSnapshot(const std::string& id) override;
 
+  Status MakeDurable() override { return store_->MakeDurable(); }
   Result<Usage> TotalUsage() override;
   const std::string& root() const override { return store_->root(); }
 
@@ -195,6 +197,18 @@ Result<Usage> Overlay::LayerUsage(const std::string& diff_id) {
     return Error(Code::kNotFound, StrCat("layer ", diff_id, " is not in ", root()));
   }
   return record.usage;
+}
+
+Result<LayerDirectory> Overlay::OpenLayer(const std::string& diff_id) {
+  RETURN_IF_ERROR(LayerUsage(diff_id));
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  LayerRecord record;
+  (void)store_->FindLayer(hex, &record);
+  LayerDirectory out;
+  out.opaque_root = record.opaque_root;
+  ASSIGN_OR_RETURN(out.dir, OpenAt(store_->root_fd(), StrCat("layers/", hex, "/fs"),
+                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  return out;
 }
 
 Result<std::vector<std::string>> Overlay::ListLayers() {

@@ -40,6 +40,13 @@ class StagedLayer {
   virtual Status SetOpaque(const std::string& path) = 0;
 };
 
+// A layer as it is on disk, to be read. Whiteouts are character devices 0:0, opaque directories
+// have the attribute trusted.overlay.opaque.
+struct LayerDirectory {
+  UniqueFd dir;
+  bool opaque_root = false;  // hides every layer below it
+};
+
 struct SnapshotOptions {
   std::vector<std::string> layers;  // diffIDs, the lowest first; at most 500
   // Whose the new root directory is. In a user namespace, its id 0: what the container writes is
@@ -68,6 +75,8 @@ class Snapshotter {
   // NotFound if there is none.
   virtual Result<Usage> LayerUsage(const std::string& diff_id) = 0;
   virtual Result<std::vector<std::string>> ListLayers() = 0;
+  // NotFound if there is none. The caller sees to it that it stays.
+  virtual Result<LayerDirectory> OpenLayer(const std::string& diff_id) = 0;
   // The caller knows that no image and no snapshot uses it.
   virtual Status RemoveLayer(const std::string& diff_id) = 0;
 
@@ -88,6 +97,9 @@ class Snapshotter {
   virtual Result<MeasuredUsage> RecentUsage(const std::string& id) = 0;
   virtual Result<std::vector<std::string>> ListSnapshots() = 0;
   virtual Status RemoveSnapshot(const std::string& id) = 0;
+
+  // Returns once all layers that are there are on the disk and marked so.
+  virtual Status MakeDurable() = 0;
 
   // What all layers and snapshots take on disk (layers as recorded, snapshots by RecentUsage), and
   // the directory they are in.

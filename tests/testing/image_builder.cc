@@ -200,4 +200,59 @@ BuiltIndex BuildIndex(const std::vector<PlatformImage>& images) {
   return out;
 }
 
+std::vector<TarEntry> OciLayout(const std::vector<NamedImage>& images) {
+  std::vector<TarEntry> out = {
+      {.path = "oci-layout", .content = R"({"imageLayoutVersion":"1.0.0"})"},
+      {.path = "blobs", .type = EntryType::kDirectory, .mode = 0755},
+      {.path = "blobs/sha256", .type = EntryType::kDirectory, .mode = 0755}};
+  std::map<std::string, std::string> blobs;
+  Json manifests = Json::array();
+  for (const NamedImage& entry : images) {
+    const BuiltImage& image = *entry.image;
+    blobs[image.digest] = image.manifest;
+    blobs[image.config.digest] = image.config.bytes;
+    for (const Blob& layer : image.layers) blobs[layer.digest] = layer.bytes;
+    Json descriptor = DescriptorOf(image.media_type.c_str(), {image.digest, image.manifest});
+    if (!entry.names.empty()) {
+      descriptor["annotations"] = {{"org.opencontainers.image.ref.name", entry.names.front()}};
+    }
+    manifests.push_back(std::move(descriptor));
+  }
+  for (auto& [digest, bytes] : blobs) {
+    out.push_back({.path = StrCat("blobs/sha256/", digest.substr(7)), .content = std::move(bytes)});
+  }
+  out.push_back({.path = "index.json",
+                 .content = Json{{"schemaVersion", 2}, {"manifests", manifests}}.dump()});
+  return out;
+}
+
+std::vector<TarEntry> DockerArchive(const std::vector<NamedImage>& images) {
+  std::vector<TarEntry> out;
+  Json manifest = Json::array();
+  std::map<std::string, std::string> layer_paths;  // by digest
+  for (size_t i = 0; i < images.size(); ++i) {
+    const BuiltImage& image = *images[i].image;
+    Json layers = Json::array();
+    for (size_t k = 0; k < image.layers.size(); ++k) {
+      const std::string directory = StrCat("layer-", i, "-", k);
+      const std::string path = directory + "/layer.tar";
+      const Blob& layer = image.layers[k];
+      out.push_back({.path = directory, .type = EntryType::kDirectory, .mode = 0755});
+      auto [known, added] = layer_paths.emplace(layer.digest, path);
+      if (added) {
+        out.push_back({.path = path, .content = layer.bytes});
+      } else {
+        out.push_back(
+            {.path = path, .content = "../" + known->second, .type = EntryType::kSymlink});
+      }
+      layers.push_back(path);
+    }
+    const std::string config = image.config.digest.substr(7) + ".json";
+    out.push_back({.path = config, .content = image.config.bytes});
+    manifest.push_back({{"Config", config}, {"RepoTags", images[i].names}, {"Layers", layers}});
+  }
+  out.push_back({.path = "manifest.json", .content = manifest.dump()});
+  return out;
+}
+
 }  // namespace berth::testing

@@ -79,4 +79,15 @@ struct PlatformImage {
 };
 BuiltIndex BuildIndex(const std::vector<PlatformImage>& images);
 
+// Archives of images: the members, for MakeTar() or for files of a directory.
+struct NamedImage {
+  const BuiltImage* image;
+  std::vector<std::string> names;  // of an OCI layout: one, or none
+};
+// An OCI layout. A name goes into org.opencontainers.image.ref.name.
+std::vector<TarEntry> OciLayout(const std::vector<NamedImage>& images);
+// What `docker save` wrote from 1.10 to 24: manifest.json, HEX.json, HEX/layer.tar (plain tars),
+// and links for layers that images share.
+std::vector<TarEntry> DockerArchive(const std::vector<NamedImage>& images);
+
 }  // namespace berth::testing
