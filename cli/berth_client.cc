@@ -89,8 +89,8 @@ Status BerthClient::Import(const bv1::ImportImagesRequest& begin, const ImportAn
     }
     // The stream's status says why it takes no more.
     if (*reply != nullptr && !stream->Write(**reply)) break;
+    if (message.finished()) stream->WritesDone();
   }
-  if (stopped.ok()) stream->WritesDone();
   const grpc::Status status = stream->Finish();
   return stopped.ok() ? stubs_->Finished(status) : stopped;
 }

@@ -25,12 +25,15 @@ struct Cli {
   int failure_exit_code = kExitFailed;
 
   bool json() const { return output == "json"; }
-  // A subcommand that takes --address and --output.
-  CLI::App* AddCommand(const std::string& name, const std::string& description);
+  // A subcommand that takes --address and, where it prints anything, --output.
+  CLI::App* AddCommand(const std::string& name, const std::string& description, bool prints = true);
 };
 
 void AddInfoCommands(Cli& cli);       // info version
 void AddImageCommands(Cli& cli);      // pull images rmi
+void AddArchiveCommands(Cli& cli);    // import export
+void AddStoreCommands(Cli& cli);      // tag push gc verify
+void AddPreloadCommand(Cli& cli);     // preload
 void AddRunCommand(Cli& cli);         // run
 void AddListCommands(Cli& cli);       // ps pods stats inspect
 void AddContainerCommands(Cli& cli);  // stop rm

@@ -1,33 +1,24 @@
 // berth pull, berth images, berth rmi.
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/strings.h"
 #include "cli/command.h"
+#include "cli/login.h"
 #include "cli/output.h"
 #include "cli/pull.h"
 
 namespace berth::cli {
 namespace {
 
-constexpr size_t kMaxPasswordBytes = 64 << 10;
-
 struct PullOptions {
-  std::string image, username;
-  bool password_stdin = false;
+  std::string image;
+  LoginOptions login;
 };
 
 Result<int> PullImage(Cli& cli, const PullOptions& options, Client& client) {
   rt::PullImageRequest request;
   request.mutable_image()->set_image(options.image);
-  if (!options.username.empty()) {
-    request.mutable_auth()->set_username(options.username);
-    if (options.password_stdin) {
-      ASSIGN_OR_RETURN(const std::string password, ReadToEnd(STDIN_FILENO, kMaxPasswordBytes),
-                       "read the password");
-      request.mutable_auth()->set_password(std::string(Trim(password)));
-    }
-  }
+  RETURN_IF_ERROR(ReadLogin(options.login, request.mutable_auth()));
   ASSIGN_OR_RETURN(const std::string image_ref, Pull(client, request));
   if (cli.json()) {
     rt::PullImageResponse response;
@@ -95,10 +86,7 @@ void AddImageCommands(Cli& cli) {
       "pull",
       "Pull an image. Standard error shows the bytes and the state of each layer meanwhile");
   command->add_option("IMAGE", pull->image, "Image reference")->required();
-  CLI::Option* username =
-      command->add_option("-u,--username", pull->username, "User at the registry");
-  command->add_flag("--password-stdin", pull->password_stdin, "Read the password from stdin")
-      ->needs(username);
+  AddLoginOptions(command, pull->login);
   command->callback([&cli, pull] {
     cli.action = [&cli, pull](Client& client) { return PullImage(cli, *pull, client); };
   });

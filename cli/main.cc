@@ -8,10 +8,11 @@
 
 namespace berth::cli {
 
-CLI::App* Cli::AddCommand(const std::string& name, const std::string& description) {
+CLI::App* Cli::AddCommand(const std::string& name, const std::string& description, bool prints) {
   CLI::App* command = app.add_subcommand(name, description);
   command->add_option("--address", address, "Socket of berthd; $BERTH_ADDRESS where it is set")
       ->capture_default_str();
+  if (!prints) return command;
   command->add_option("-o,--output", output, "How answers are printed")
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
@@ -40,6 +41,9 @@ int Main(int argc, char** argv) {
   AddContainerCommands(cli);
   AddStopAllCommand(cli);
   AddImageCommands(cli);
+  AddArchiveCommands(cli);
+  AddStoreCommands(cli);
+  AddPreloadCommand(cli);
   AddInfoCommands(cli);
   AddCompletionCommand(cli);
   try {

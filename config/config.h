@@ -71,6 +71,11 @@ struct Config {
     int64_t idle_timeout_s = 4 * 3600;
   } streaming;
 
+  // Prometheus.
+  struct Metrics {
+    std::string listen;  // "127.0.0.1:9430" or "unix:/path"; empty: not served
+  } metrics;
+
   // By name. The built-in one is there in any case, as "".
   std::map<std::string, RuntimeHandler> runtime_handlers;
 

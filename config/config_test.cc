@@ -165,6 +165,9 @@ TEST_F(ConfigTest, RefusesValuesThatCannotBe) {
 
 TEST_F(ConfigTest, StreamingNeedsAnAddressThatCanBeToldAndBothPartsOfTls) {
   EXPECT_THAT(ErrorOf("[streaming]\naddress = 'localhost'"), HasSubstr("not an IP address"));
+  EXPECT_THAT(ErrorOf("[metrics]\nlisten = '0.0.0.0:9430'"), HasSubstr("reached from elsewhere"));
+  EXPECT_THAT(ErrorOf("[metrics]\nlisten = '127.0.0.1'"), HasSubstr("neither"));
+  EXPECT_THAT(ErrorOf("[metrics]\nlisten = 'unix:relative'"), HasSubstr("absolute"));
   EXPECT_THAT(ErrorOf("[streaming]\naddress = '0.0.0.0'"), HasSubstr("streaming.address"));
   EXPECT_THAT(ErrorOf("[streaming]\naddress = '0::0'"), HasSubstr("streaming.address"));
   EXPECT_THAT(ErrorOf("[streaming]\nport = 65536"), HasSubstr("range"));

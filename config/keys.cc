@@ -64,6 +64,37 @@ Status CheckAddress(std::string& text) {
   return Ok();
 }
 
+// A socket's path, or an address that only this machine reaches: whoever reaches it may read.
+Status CheckMetricsListen(std::string& text) {
+  constexpr std::string_view kUnix = "unix:";
+  if (text.empty()) return Ok();
+  if (text.starts_with(kUnix) || text.starts_with('/')) {
+    std::string path = text.starts_with('/') ? text : text.substr(kUnix.size());
+    if (path.starts_with("//")) path.erase(0, 2);
+    RETURN_IF_ERROR(CheckPath(path));
+    text = StrCat(kUnix, path);
+    return Ok();
+  }
+  const size_t colon = text.rfind(':');
+  std::string host = text.substr(0, colon);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  in_addr v4{};
+  in6_addr v6{};
+  const bool is_v4 = !bracketed && inet_pton(AF_INET, host.c_str(), &v4) == 1;
+  const bool is_v6 = bracketed && inet_pton(AF_INET6, host.c_str(), &v6) == 1;
+  const bool has_port = colon != std::string::npos && ParseNumber<uint16_t>(text.substr(colon + 1));
+  if (!has_port || (!is_v4 && !is_v6)) {
+    return Invalid(
+        StrCat("\"", Printable(text), "\" is neither \"IP:PORT\" nor \"unix:/path\" of a socket"));
+  }
+  const bool loopback = is_v4 ? ntohl(v4.s_addr) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(&v6);
+  if (loopback) return Ok();
+  return Invalid(StrCat(host,
+                        " can be reached from elsewhere, and metrics ask nobody for a "
+                        "password: choose a loopback address or a unix socket"));
+}
+
 }  // namespace
 
 std::vector<Key> KeysOf(Config& c) {
@@ -88,6 +119,7 @@ std::vector<Key> KeysOf(Config& c) {
       {"streaming.tls_cert_file", &c.streaming.tls_cert_file, CheckOptionalPath},
       {"streaming.tls_key_file", &c.streaming.tls_key_file, CheckOptionalPath},
       {"streaming.idle_timeout_s", &c.streaming.idle_timeout_s, nullptr, 1, 365 * 24 * 3600},
+      {"metrics.listen", &c.metrics.listen, CheckMetricsListen},
       {"runtime.shim_path", &c.runtime.shim_path, CheckOptionalPath},
       {"runtime.unpack_path", &c.runtime.unpack_path, CheckOptionalPath},
       {"runtime.rlimit_nofile_soft", &c.runtime.rlimit_nofile_soft, nullptr, 64, 1 << 30},

@@ -1,6 +1,7 @@
 #include "cri/berth_service.h"
 
-#include "base/utf8.h"
+#include <map>
+
 #include "cri/progress_mailbox.h"
 #include "cri/redact.h"
 #include "cri/status.h"
@@ -92,6 +93,58 @@ grpc::Status BerthService::TagImage(grpc::ServerContext*, const bv1::TagImageReq
     tagged.repo_tags = {name};
     RETURN_IF_ERROR(parts_.images.Put(tagged));
     response->set_name(name);
+    return Ok();
+  });
+}
+
+grpc::Status BerthService::PushImage(grpc::ServerContext* call,
+                                     const bv1::PushImageRequest* request,
+                                     grpc::ServerWriter<bv1::PushImageResponse>* writer) {
+  return Answer([&]() -> berth::Status {
+    image::PushRequest push;
+    ASSIGN_OR_RETURN(push.image, ReferenceOf(request->image(), "image"));
+    push.destination = request->destination();
+    push.auth = AuthOf(request->auth());
+    bv1::PushImageResponse last;
+    auto transfer = [&](const Context& context, image::ProgressCallback progress) -> berth::Status {
+      push.progress = std::move(progress);
+      ASSIGN_OR_RETURN(const auto pushed, parts_.pusher.Push(context, push));
+      last.set_digest(pushed.digest);
+      last.set_image_ref(pushed.image_id);
+      return Ok();
+    };
+    auto write = [&](const std::vector<image::LayerProgress>& layers) {
+      bv1::PushImageResponse news;
+      for (const image::LayerProgress& layer : layers) ToPb(layer, news.add_layers());
+      *last.mutable_layers() = news.layers();
+      return writer->Write(news);
+    };
+    auto pushed = RunTransfer(*call, lifetime_, transfer, write);
+    if (!pushed.ok()) return Redact(std::move(pushed).error(), push.auth);
+    writer->Write(last);
+    return Ok();
+  });
+}
+
+grpc::Status BerthService::CollectGarbage(grpc::ServerContext*, const bv1::CollectGarbageRequest*,
+                                          bv1::CollectGarbageResponse* response) {
+  return Answer([&]() -> berth::Status {
+    std::map<std::string, uint64_t> before;
+    ASSIGN_OR_RETURN(const auto layers, parts_.snapshotter.ListLayers());
+    for (const std::string& layer : layers) {
+      auto usage = parts_.snapshotter.LayerUsage(layer);
+      if (usage.ok()) before[layer] = usage->bytes;
+    }
+    RETURN_IF_ERROR(parts_.images.CollectLayers());
+    uint64_t removed = 0;
+    uint64_t freed = 0;
+    for (const auto& [layer, bytes] : before) {
+      if (parts_.snapshotter.HasLayer(layer)) continue;
+      ++removed;
+      freed += bytes;
+    }
+    response->set_removed_layers(removed);
+    response->set_freed_bytes(freed);
     return Ok();
   });
 }

@@ -3,8 +3,11 @@
 
 #include "base/context.h"
 #include "cri/proto/berth.grpc.pb.h"
+#include "image/exporter.h"
 #include "image/image_store.h"
+#include "image/importer.h"
 #include "image/puller.h"
+#include "image/pusher.h"
 
 namespace berth::cri {
 
@@ -14,6 +17,10 @@ namespace bv1 = ::berth::v1;
 struct BerthServiceParts {
   image::ImageStore& images;
   image::Puller& puller;
+  image::Importer& importer;
+  image::Exporter& exporter;
+  image::Pusher& pusher;
+  snapshotter::Snapshotter& snapshotter;
 };
 
 // Thread-safe.
@@ -29,6 +36,17 @@ class BerthService final : public bv1::Berth::Service {
                           grpc::ServerWriter<bv1::WatchPullsResponse>* writer) override;
   grpc::Status TagImage(grpc::ServerContext* call, const bv1::TagImageRequest* request,
                         bv1::TagImageResponse* response) override;
+  grpc::Status PushImage(grpc::ServerContext* call, const bv1::PushImageRequest* request,
+                         grpc::ServerWriter<bv1::PushImageResponse>* writer) override;
+  grpc::Status CollectGarbage(grpc::ServerContext* call, const bv1::CollectGarbageRequest* request,
+                              bv1::CollectGarbageResponse* response) override;
+  // berth_import_rpc.cc
+  grpc::Status ImportImages(grpc::ServerContext* call,
+                            grpc::ServerReaderWriter<bv1::ImportImagesResponse,
+                                                     bv1::ImportImagesRequest>* stream) override;
+  // berth_export_rpc.cc
+  grpc::Status ExportImages(grpc::ServerContext* call, const bv1::ExportImagesRequest* request,
+                            grpc::ServerWriter<bv1::ExportImagesResponse>* writer) override;
 
  private:
   const Context lifetime_;

@@ -1,6 +1,6 @@
 #include "daemon/daemon.h"
 
-#include <unistd.h>
+#include <glog/logging.h>
 
 #include <utility>
 #include <vector>
@@ -9,10 +9,13 @@
 #include "cri/berth_service.h"
 #include "cri/call_stats.h"
 #include "cri/image_service.h"
+#include "cri/metrics_page.h"
+#include "cri/metrics_server.h"
 #include "cri/runtime_service.h"
 #include "cri/server.h"
 #include "cri/stream/server.h"
 #include "cri/stream_calls.h"
+#include "daemon/image_setup.h"
 #include "daemon/instance_lock.h"
 #include "snapshotter/overlay.h"
 
@@ -22,36 +25,6 @@ namespace {
 
 // How long calls under way may take to end by themselves before they are cancelled.
 constexpr int64_t kStopGraceMs = 1000;
-
-// The configured path of a helper binary, or the one beside this program, or the installed one.
-Result<std::string> FindHelper(const std::string& configured, const std::string& name,
-                               const std::string& key) {
-  if (!configured.empty()) {
-    if (access(configured.c_str(), X_OK) != 0) return ErrnoError(StrCat(key, ": ", configured));
-    return configured;
-  }
-  char self[4096];
-  ssize_t length = readlink("/proc/self/exe", self, sizeof self);
-  if (length < 0) return ErrnoError("readlink /proc/self/exe");
-  std::string_view path(self, static_cast<size_t>(length));
-  std::string beside = StrCat(path.substr(0, path.rfind('/') + 1), name);
-  std::string installed = StrCat("/usr/libexec/berth/", name);
-  for (const std::string& candidate : {beside, installed}) {
-    if (access(candidate.c_str(), X_OK) == 0) return candidate;
-  }
-  return Error(Code::kNotFound,
-               StrCat(name, " is neither ", beside, " nor ", installed, ": set ", key));
-}
-
-image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
-  image::PullerOptions options;
-  for (const auto& [host, registry] : config.registries) {
-    options.hosts.push_back({host, registry.plain_http, registry.skip_verify, registry.ca_file});
-  }
-  options.max_parallel_layers = config.max_parallel_layers;
-  options.stall_timeout_ms = config.stall_timeout_ms;
-  return options;
-}
 
 cri::stream::ServerOptions StreamOptionsOf(const config::Config::Streaming& config) {
   cri::stream::ServerOptions options;
@@ -98,6 +71,10 @@ Status Daemon::OpenImages() {
   unpacker_ = std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_);
   puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config_.image), *unpacker_,
                                             *snapshotter_, *images_);
+  ASSIGN_OR_RETURN(importer_, image::Importer::Create(*unpacker_, *snapshotter_, *images_,
+                                                      config_.image.max_parallel_layers));
+  exporter_ = std::make_unique<image::Exporter>(*snapshotter_, *images_);
+  pusher_ = std::make_unique<image::Pusher>(PullerOptionsOf(config_.image), *exporter_, *images_);
   return Ok();
 }
 
@@ -108,13 +85,27 @@ Status Daemon::Serve() {
       cri::RuntimeServiceOptions{BERTH_VERSION, *live_, lifetime_}, *runtime_, *images_, *streams_);
   image_service_ = std::make_unique<cri::ImageService>(
       cri::ImageServiceOptions{config_.image.pinned, lifetime_}, *images_, *puller_, *snapshotter_);
-  berth_service_ =
-      std::make_unique<cri::BerthService>(lifetime_, cri::BerthServiceParts{*images_, *puller_});
+  berth_service_ = std::make_unique<cri::BerthService>(
+      lifetime_,
+      cri::BerthServiceParts{*images_, *puller_, *importer_, *exporter_, *pusher_, *snapshotter_});
   call_stats_ = std::make_unique<cri::CallStats>();
+  RETURN_IF_ERROR(ServeMetrics());
   ASSIGN_OR_RETURN(
       server_,
       cri::Server::Start({config_.listen, config_.socket_gid, call_stats_.get()},
                          {runtime_service_.get(), image_service_.get(), berth_service_.get()}));
+  return Ok();
+}
+
+Status Daemon::ServeMetrics() {
+  if (config_.metrics.listen.empty()) return Ok();
+  auto content = [this] {
+    return cri::MetricsPage(
+        {BERTH_VERSION, *call_stats_, *puller_, *images_, *snapshotter_, *runtime_});
+  };
+  ASSIGN_OR_RETURN(metrics_server_,
+                   cri::MetricsServer::Start(config_.metrics.listen, config_.socket_gid, content));
+  LOG(INFO) << "metrics: serving /metrics on " << metrics_server_->address();
   return Ok();
 }
 
@@ -135,12 +126,16 @@ void Daemon::Stop() {
   lifetime_.Cancel();
   if (server_) server_->Stop(kStopGraceMs);
   server_.reset();
+  metrics_server_.reset();
   call_stats_.reset();
   berth_service_.reset();
   streams_.reset();
   image_service_.reset();
   runtime_service_.reset();
   runtime_.reset();
+  pusher_.reset();
+  exporter_.reset();
+  importer_.reset();
   puller_.reset();
   unpacker_.reset();
   images_.reset();

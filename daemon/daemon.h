@@ -11,9 +11,12 @@
 #include "config/config.h"
 #include "config/live.h"
 #include "config/reload.h"
+#include "image/exporter.h"
 #include "image/image_store.h"
+#include "image/importer.h"
 #include "image/layer_unpacker.h"
 #include "image/puller.h"
+#include "image/pusher.h"
 #include "runtime/runtime.h"
 #include "snapshotter/snapshotter.h"
 
@@ -21,6 +24,7 @@ namespace berth::cri {
 class BerthService;
 class CallStats;
 class ImageService;
+class MetricsServer;
 class RuntimeService;
 class Server;
 }  // namespace berth::cri
@@ -55,6 +59,7 @@ class Daemon {
   Status Open();
   Status OpenImages();
   Status Serve();
+  Status ServeMetrics();
 
   config::Config config_;  // as given, and what reloads have changed
   // The same with what Open() has found out, for everybody else.
@@ -66,12 +71,16 @@ class Daemon {
   std::unique_ptr<image::ImageStore> images_;
   std::unique_ptr<image::LayerUnpacker> unpacker_;
   std::unique_ptr<image::Puller> puller_;
+  std::unique_ptr<image::Importer> importer_;
+  std::unique_ptr<image::Exporter> exporter_;
+  std::unique_ptr<image::Pusher> pusher_;
   std::unique_ptr<runtime::Runtime> runtime_;
   std::unique_ptr<cri::stream::Server> streams_;
   std::unique_ptr<cri::RuntimeService> runtime_service_;
   std::unique_ptr<cri::ImageService> image_service_;
   std::unique_ptr<cri::BerthService> berth_service_;
   std::unique_ptr<cri::CallStats> call_stats_;
+  std::unique_ptr<cri::MetricsServer> metrics_server_;  // null: not wanted
   std::unique_ptr<cri::Server> server_;
 };
 

@@ -14,6 +14,7 @@
 #include "daemon/daemon.h"
 #include "daemon/logging.h"
 #include "daemon/memory.h"
+#include "daemon/preload.h"
 #include "daemon/service.h"
 
 namespace berth::daemon {
@@ -123,6 +124,46 @@ void AddOverride(CLI::App& app, Arguments& arguments, const std::string& flag,
       help);
 }
 
+// SOURCE_DATE_EPOCH, as tools that make reproducible things have it; 1970 without it.
+Result<int64_t> ReproducibleTimeNs() {
+  const char* text = getenv("SOURCE_DATE_EPOCH");
+  if (text == nullptr) return 0;
+  const auto seconds = ParseNumber<uint32_t>(text);
+  if (!seconds) {
+    return Error(Code::kInvalidArgument,
+                 StrCat("SOURCE_DATE_EPOCH: \"", Printable(text), "\" is no time in seconds"));
+  }
+  return int64_t{*seconds} * 1'000'000'000;
+}
+
+Result<std::string> PreloadImages(const Arguments& arguments, PreloadRequest request) {
+  ASSIGN_OR_RETURN(const auto config, LoadConfig(arguments));
+  if (geteuid() != 0) {
+    return Error(Code::kPermissionDenied, "it makes files of every owner: run it as root");
+  }
+  if (request.references.empty() && request.archives.empty()) {
+    return Error(Code::kInvalidArgument, "preload: neither an image nor an --archive");
+  }
+  ASSIGN_OR_RETURN(request.time_ns, ReproducibleTimeNs());
+  signal(SIGPIPE, SIG_IGN);
+  umask(022);
+  StartLogging("berthd", config.log_level);
+  return Preload(config, request);
+}
+
+void AddPreload(CLI::App& app, Arguments& arguments, PreloadRequest& request) {
+  CLI::App* preload =
+      app.add_subcommand("preload", "Fill the store of a node image: no daemon runs, or is needed");
+  AddOverride(*preload, arguments, "--root", "root", "directory of images and containers");
+  preload
+      ->add_option("--archive", request.archives,
+                   "OCI layout or docker archive: a directory or a tar, plain or compressed")
+      ->allow_extra_args(false);
+  preload->add_option("--base-name", request.base_name,
+                      "repository of images that an archive names by a tag only");
+  preload->add_option("IMAGE", request.references, "images to pull from registries");
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Berth, a Kubernetes node runtime: serves CRI v1 on a unix socket.", "berthd");
   Arguments arguments;
@@ -140,8 +181,16 @@ int Main(int argc, char** argv) {
   CLI::App* show = config->add_subcommand("default", "Print the defaults as a commented file");
   CLI::App* check = config->add_subcommand("check", "Check a file and the drop-ins beside it");
   check->add_option("file", arguments.checked_file, "the file")->capture_default_str();
+  PreloadRequest preload;
+  AddPreload(app, arguments, preload);
   CLI11_PARSE(app, argc, argv);
 
+  if (app.got_subcommand("preload")) {
+    auto text = PreloadImages(arguments, std::move(preload));
+    if (!text.ok()) return Fail(text.error());
+    fputs(text->c_str(), stdout);
+    return 0;
+  }
   if (show->parsed()) return PrintDefaultConfig();
   if (check->parsed()) return CheckConfig(arguments.checked_file);
   return Serve(arguments);

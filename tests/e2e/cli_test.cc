@@ -4,27 +4,13 @@
 
 #include "base/json.h"
 #include "base/strings.h"
-#include "tests/e2e/e2e_test.h"
+#include "tests/e2e/berth_command.h"
 
 namespace berth::e2e {
 namespace {
 
-class BerthCommand : public E2eTest {
+class BerthCommand : public BerthCommandTest {
  protected:
-  SpawnOptions Command(std::vector<std::string> args) {
-    SpawnOptions options;
-    options.path = BinDir() + "/berth";
-    options.args = std::move(args);
-    options.args.insert(options.args.begin(), "berth");
-    options.env = {"PATH=/usr/bin:/bin", StrCat("BERTH_ADDRESS=unix://", node().socket()),
-                   "FROM_HERE=env"};
-    return options;
-  }
-  RunOutput Berth(std::vector<std::string> args) {
-    auto output = RunProgram(Context::WithTimeoutMs(60'000), Command(std::move(args)), "");
-    EXPECT_OK(output);
-    return output.ok() ? *output : RunOutput{-1, "", ""};
-  }
   size_t PodCount() {
     auto pods = cri().Call(rt::ListPodSandboxRequest());
     EXPECT_OK(pods);
