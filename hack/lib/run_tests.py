@@ -85,6 +85,25 @@ class Run:
                                   process.returncode, output)
             self.stage(f"test {preset} in a VM, {driver} driver", work)
 
+    def packages_in_a_vm(self, preset):
+        """The Debian package of that build is installed, upgraded to a later one and purged."""
+        def work():
+            made = []
+            for version in ([], ["--version", "99.0"]):
+                result = subprocess.run(["hack/package", "--preset", preset, *version], check=False,
+                                        stdout=subprocess.PIPE, text=True)
+                made += result.stdout.splitlines()[-1:]
+            if len(made) != 2:
+                return False
+            return subprocess.run(["hack/vm-run", "--timeout", "600", "--",
+                                   "tests/vm/package_test.sh", *made], check=False).returncode == 0
+
+        name = "packages in a VM"
+        if self.stage(name, work):
+            self.passed += 1
+        else:
+            self.failures.append(name)
+
     def judge(self, name, reports, returncode, output):
         """What a run of ctest has shown, by its reports and its output."""
         print(output, flush=True)
@@ -142,6 +161,7 @@ def main():
     if options.vm:
         if run.build("dev"):
             run.in_vms("dev")
+            run.packages_in_a_vm("dev")
         return run.summary(options.setup_ns / 1e9)
     if options.filter:
         selection += ["-R", options.filter]
@@ -153,6 +173,7 @@ def main():
         run.ctest("dev", selection)
         if not options.quick and not options.filter:
             run.in_vms("dev")
+            run.packages_in_a_vm("dev")
             run.command("lint", ["hack/lint"])
     if not options.quick and not options.filter:
         run.build("clang", CLANG_OPTIONS)
