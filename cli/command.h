@@ -30,6 +30,7 @@ struct Cli {
 };
 
 void AddInfoCommands(Cli& cli);       // info version
+void AddCheckCommand(Cli& cli);       // check
 void AddImageCommands(Cli& cli);      // pull images rmi
 void AddArchiveCommands(Cli& cli);    // import export
 void AddStoreCommands(Cli& cli);      // tag push gc verify

@@ -45,6 +45,7 @@ int Main(int argc, char** argv) {
   AddStoreCommands(cli);
   AddPreloadCommand(cli);
   AddInfoCommands(cli);
+  AddCheckCommand(cli);
   AddCompletionCommand(cli);
   try {
     cli.app.parse(argc, argv);
