@@ -106,6 +106,17 @@ TEST_F(UnpackerTest, SetGidDirectoriesHandNothingDown) {
   EXPECT_EQ(Stat("d/sub").st_mode & 07777, 0755u);
 }
 
+TEST_F(UnpackerTest, DirectoriesWithoutAnEntryAreTheSameEverywhere) {
+  TarBuilder tar;
+  tar.File("a/b/file", "x");
+  ASSERT_GOOD(Unpack(tar.Tar()));
+  for (const char* path : {".", "a", "a/b"}) {
+    EXPECT_EQ(Stat(path).st_mtim.tv_sec, 0) << path;
+    EXPECT_EQ(Stat(path).st_mtim.tv_nsec, 0) << path;
+    EXPECT_EQ(Stat(path).st_mode & 07777, 0755u) << path;
+  }
+}
+
 TEST_F(UnpackerTest, NamesAreBytes) {
   const std::string long_path =
       std::string(200, 'a') + "/" + std::string(200, 'b') + "/" + std::string(255, 'c');

@@ -106,7 +106,11 @@ Status LayerTree::Enter(const std::string& name, std::vector<std::string>& todo)
   UniqueFd fd(openat(Top(), name.c_str(), kFlags));
   if (!fd.ok() && errno == ENOENT && make_missing_) {
     if (mkdirat(Top(), name.c_str(), 0755) != 0) return ErrnoError("mkdir");
-    ++made_;
+    made_.push_back(levels_.empty() ? name : StrCat(ResolvedPath(), "/", name));
+    made_bytes_ += made_.back().size() + sizeof(std::string);
+    if (made_bytes_ > kMaxDirectoryBytes) {
+      return Error(Code::kResourceExhausted, "too many directories");
+    }
     fd.Reset(openat(Top(), name.c_str(), kFlags));
   }
   if (fd.ok()) {

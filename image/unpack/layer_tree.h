@@ -30,8 +30,8 @@ class LayerTree {
   std::string ResolvedPath() const;
   // After something other than a file was removed or replaced.
   void Forget() { stale_ = true; }
-  // Directories made since the start.
-  uint64_t made() const { return made_; }
+  // Paths, without symlinks, of the directories made since the start.
+  const std::vector<std::string>& made() const { return made_; }
 
  private:
   struct Level {
@@ -52,7 +52,8 @@ class LayerTree {
   bool last_is_plain_ = true;  // it had no symlinks: levels_ are its parts
   bool stale_ = false;
   int links_ = 0;  // symlinks followed in this walk
-  uint64_t made_ = 0;
+  std::vector<std::string> made_;
+  size_t made_bytes_ = 0;
 };
 
 }  // namespace berth::image

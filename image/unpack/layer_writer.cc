@@ -92,7 +92,7 @@ Status LayerWriter::Write(const TarEntry& entry, TarReader& reader) {
 }
 
 Status LayerWriter::CheckCount() {
-  if (entries_ + parents_.made() <= kMaxEntries) return Ok();
+  if (entries_ + parents_.made().size() <= kMaxEntries) return Ok();
   return Error(Code::kResourceExhausted, StrCat("more than ", kMaxEntries, " entries"));
 }
 
@@ -133,6 +133,10 @@ Status LayerWriter::WriteWhiteout(std::string_view parent, std::string_view name
 Status LayerWriter::HideName(const Place& place) {
   if (mknodat(place.parent, place.name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
     ++inodes_;
+    // A fixed time, as directories without an entry have.
+    if (utimensat(place.parent, place.name.c_str(), Times({}).values, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError("set time of whiteout");
+    }
     return Ok();
   }
   if (errno != EEXIST) return ErrnoError("make whiteout");
@@ -322,14 +326,27 @@ Result<LayerContent> LayerWriter::Finish() {
   for (const auto& [path, directory] : directories_) {
     RETURN_IF_ERROR(FinishDirectory(path, directory), "directory \"", Printable(path), "\"");
   }
+  RETURN_IF_ERROR(FinishUnmentioned());
   LayerContent content;
-  content.inodes = inodes_ + parents_.made();
-  content.disk_bytes = disk_bytes_ + kBlockBytes * (parents_.made() + 1);
+  content.inodes = inodes_ + parents_.made().size();
+  content.disk_bytes = disk_bytes_ + kBlockBytes * (parents_.made().size() + 1);
   for (const std::string& path : opaque_) {
     // What became of it later in the layer: only a directory can be opaque.
     if (OpenNoSymlinks(root_, path, O_PATH | O_DIRECTORY).ok()) content.opaque.push_back(path);
   }
   return content;
+}
+
+// Directories without an entry of their own, and the root: with a fixed time, so that one layer is
+// the same wherever it is unpacked.
+Status LayerWriter::FinishUnmentioned() {
+  const Directory plain{0755, {}, {}};
+  if (!directories_.contains("")) RETURN_IF_ERROR(FinishDirectory("", plain));
+  for (const std::string& path : parents_.made()) {
+    if (directories_.contains(path)) continue;
+    RETURN_IF_ERROR(FinishDirectory(path, plain), "directory \"", Printable(path), "\"");
+  }
+  return Ok();
 }
 
 Status LayerWriter::FinishDirectory(const std::string& path, const Directory& directory) {

@@ -59,6 +59,7 @@ class LayerWriter {
   Status WriteHardLink(const TarEntry& entry, const Place& place);
   Status WriteNode(const TarEntry& entry, const Place& place);
   Status RecordDirectory(std::string path, const TarEntry& entry);
+  Status FinishUnmentioned();
   Status FinishDirectory(const std::string& path, const Directory& directory);
   Status MarkOpaque(std::string path);
   Status Remove(const Place& place);
