@@ -33,7 +33,7 @@ void AddInfoCommands(Cli& cli);       // info version
 void AddCheckCommand(Cli& cli);       // check
 void AddImageCommands(Cli& cli);      // pull images rmi
 void AddArchiveCommands(Cli& cli);    // import export
-void AddStoreCommands(Cli& cli);      // tag push gc verify
+void AddStoreCommands(Cli& cli);      // tag push pulls gc verify
 void AddPreloadCommand(Cli& cli);     // preload
 void AddRunCommand(Cli& cli);         // run
 void AddListCommands(Cli& cli);       // ps pods stats inspect

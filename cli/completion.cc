@@ -8,7 +8,7 @@ namespace {
 
 // The words after which the name of a container or of an image stands.
 constexpr char kContainerCommands[] = "exec|inspect|logs|rm|stop";
-constexpr char kImageCommands[] = "rmi|run";
+constexpr char kImageCommands[] = "export|push|rmi|run|tag";
 // Names come from the daemon; without one there are none.
 constexpr char kListContainers[] =
     "berth ps -a 2>/dev/null | sed -n '2,$s/^[^ ]*  *\\([^ ]*\\).*/\\1/p'";

@@ -1,8 +1,9 @@
-// berth tag, berth push, berth gc, berth verify.
+// berth tag, berth push, berth pulls, berth gc, berth verify.
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/strings.h"
+#include "base/time.h"
 #include "cli/berth_client.h"
 #include "cli/command.h"
 #include "cli/login.h"
@@ -54,6 +55,37 @@ Result<int> PushImage(Cli& cli, const PushOptions& options, Client& client) {
   });
   RETURN_IF_ERROR(pushed);
   RETURN_IF_ERROR(Tell(cli, last, last.digest() + "\n"));
+  return 0;
+}
+
+std::string PullsTable(const bv1::WatchPullsResponse& message) {
+  Table table({"IMAGE", "STARTED", "LAYERS", "BYTES"});
+  for (const auto& pull : message.pulls()) {
+    int ended = 0;
+    uint64_t done = 0;
+    uint64_t total = 0;
+    for (const auto& layer : pull.layers()) {
+      if (layer.state() >= bv1::LAYER_DONE) ++ended;
+      done += layer.done_bytes();
+      total += layer.total_bytes();
+    }
+    table.Add({pull.reference(), HumanAge(pull.started_at(), WallNs()),
+               StrCat(ended, " of ", pull.layers_size()),
+               StrCat(HumanBytes(done), " of ", HumanBytes(total))});
+  }
+  return table.Text();
+}
+
+Result<int> ListPulls(Cli& cli, bool watch, Client& client) {
+  BerthClient berth(client.address());
+  bool shown = false;
+  const auto ended =
+      berth.Stream(bv1::WatchPullsRequest(), [&](const bv1::WatchPullsResponse& news) -> Status {
+        shown = true;
+        RETURN_IF_ERROR(Tell(cli, news, PullsTable(news)));
+        return watch ? Ok() : Status(Error(Code::kCancelled, "seen"));
+      });
+  if (watch || !shown) RETURN_IF_ERROR(ended);
   return 0;
 }
 
@@ -115,6 +147,13 @@ void AddStoreCommands(Cli& cli) {
   AddLoginOptions(command, push->login);
   command->callback([&cli, push] {
     cli.action = [&cli, push](Client& client) { return PushImage(cli, *push, client); };
+  });
+
+  auto watch = std::make_shared<bool>(false);
+  command = cli.AddCommand("pulls", "List pulls under way, whoever asked for them");
+  command->add_flag("-w,--watch", *watch, "Go on, and list them anew at each change");
+  command->callback([&cli, watch] {
+    cli.action = [&cli, watch](Client& client) { return ListPulls(cli, *watch, client); };
   });
 
   cli.AddCommand("gc", "Remove layers that no image and no container uses")->callback([&cli] {

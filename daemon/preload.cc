@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "daemon/image_setup.h"
@@ -14,6 +15,34 @@
 namespace berth::daemon {
 
 namespace {
+
+// Gives the store's own files and directories the time: what is in layers has that of the image,
+// and snapshots are containers'.
+Status SetTimes(int dir, const std::string& name, int64_t time_ns, int depth) {
+  constexpr int kDeepest = 3;  // overlay/layers/HEX/meta
+  ASSIGN_OR_RETURN(auto fd, OpenAt(dir, name, O_PATH | O_NOFOLLOW));
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoError("stat");
+  if (S_ISDIR(info.st_mode) && depth <= kDeepest && name != "snapshots") {
+    ASSIGN_OR_RETURN(auto here, OpenAt(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    RETURN_IF_ERROR(ForEachEntry(here.get(), [&](const std::string& entry) {
+      return entry == "fs" ? Ok() : SetTimes(here.get(), entry, time_ns, depth + 1);
+    }));
+  }
+  const timespec time{time_ns / 1'000'000'000, time_ns % 1'000'000'000};
+  const timespec times[2] = {time, time};
+  if (utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError("set time");
+  return Ok();
+}
+
+// What only a running process needs, and what tells of this one.
+Status Tidy(const std::string& root, int64_t time_ns) {
+  ASSIGN_OR_RETURN(auto dir, Open(root, O_RDONLY | O_DIRECTORY));
+  for (const char* name : {"lock", "overlay/lock"}) {
+    if (unlinkat(dir.get(), name, 0) != 0 && errno != ENOENT) return ErrnoError(name);
+  }
+  return SetTimes(dir.get(), ".", time_ns, 0);
+}
 
 class Preloader {
  public:
@@ -97,7 +126,11 @@ Result<std::string> Preload(const config::Config& config, const PreloadRequest& 
   Status settled = preloader->Settle();
   RETURN_IF_ERROR(loaded, "preload");
   RETURN_IF_ERROR(settled, "preload");
-  return preloader->TakeText();
+  std::string text = preloader->TakeText();
+  // Its background threads end, and with them whatever they still change.
+  preloader.reset();
+  RETURN_IF_ERROR(Tidy(config.root, request.time_ns), "preload: ", config.root);
+  return text;
 }
 
 }  // namespace berth::daemon

@@ -45,7 +45,7 @@ struct Item {
 
 class ArchiveWriter {
  public:
-  ArchiveWriter(const TarSink& sink) : sink_(sink) {}
+  explicit ArchiveWriter(const TarSink& sink) : sink_(sink) {}
 
   Status AddFile(const std::string& name, std::string_view content) {
     RETURN_IF_ERROR(Begin(name, content.size()));

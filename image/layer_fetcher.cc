@@ -128,6 +128,7 @@ Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, con
 Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
                                const std::vector<Layer>& layers, ProgressBoard& board) {
   std::vector<LayerProgress> start;
+  start.reserve(layers.size());
   for (const Layer& layer : layers) start.push_back({layer.Name(), 0, layer.blob.size});
   board.Start(std::move(start));
   // The largest first: it is the one that the others can hide behind.

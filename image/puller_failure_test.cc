@@ -241,6 +241,58 @@ TEST_F(PullerFailureTest, PullsOfTheSameJoin) {
   EXPECT_EQ(registry_.Count("GET", built.layers[0].digest), 1);
 }
 
+TEST_F(PullerFailureTest, WhoeverJoinsSeesTheSameProgress) {
+  const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b", 1000)});
+  registry_.Add("v1", built);
+  std::atomic<bool> go{false};
+  FakeRegistry::HookScope hook(registry_, OnBlob(built.layers[0].digest, [&] {
+                                 while (!go)
+                                   std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                                 return ServerReply{.body = built.layers[0].bytes};
+                               }));
+  struct Watcher {
+    std::vector<LayerProgress> last;
+    bool saw_half = false;  // one layer done, the other on its way
+    void Take(const std::vector<LayerProgress>& now) {
+      last = now;
+      if (now[0].state == LayerState::kDownloading && now[1].state == LayerState::kDone)
+        saw_half = true;
+    }
+  };
+  Watcher watchers[2];
+  std::atomic<int> seen{0};
+  auto pull = [&](Watcher& watcher) {
+    bool counted = false;
+    auto image = puller_->Pull(Context::WithTimeoutMs(60'000),
+                               {Ref("v1"), {}, [&](const std::vector<LayerProgress>& now) {
+                                  watcher.Take(now);
+                                  if (watcher.saw_half && !std::exchange(counted, true)) ++seen;
+                                }});
+    EXPECT_TRUE(image.ok());
+  };
+  std::thread first([&] { pull(watchers[0]); });
+  // The second comes when half is there: it is told at once.
+  while (seen < 1) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto under_way = puller_->UnderWay();
+  ASSERT_EQ(under_way.size(), 1u);
+  EXPECT_EQ(under_way[0].reference, Ref("v1"));
+  EXPECT_EQ(under_way[0].layers[1].state, LayerState::kDone);
+  std::thread second([&] { pull(watchers[1]); });
+  while (seen < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  go = true;
+  first.join();
+  second.join();
+  for (const Watcher& watcher : watchers) {
+    ASSERT_EQ(watcher.last.size(), 2u);
+    for (const LayerProgress& layer : watcher.last) {
+      EXPECT_EQ(layer.state, LayerState::kDone);
+      EXPECT_EQ(layer.done_bytes, layer.total_bytes);
+    }
+  }
+  EXPECT_EQ(registry_.Count("GET", "/manifests/v1"), 1);
+  EXPECT_TRUE(puller_->UnderWay().empty());
+}
+
 TEST_F(PullerFailureTest, ACallerThatLeavesDoesNotEndThePullOfAnother) {
   const BuiltImage built = ImageOf({LayerTar("a")});
   registry_.Add("v1", built);

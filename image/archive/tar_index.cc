@@ -176,7 +176,8 @@ class Indexer {
   Status TakeMember(const Block& block, char type, TarRange range) {
     std::string name = extension_.path.value_or(NameOf(block));
     const auto path = Normalize(name);
-    if (!path || path->size() > kMaxMemberNameBytes) {
+    const bool nameless = path && path->empty() && type != '5';
+    if (!path || nameless || path->size() > kMaxMemberNameBytes) {
       return Malformed(StrCat("\"", Printable(name), "\" is not a path within the archive"));
     }
     switch (type) {

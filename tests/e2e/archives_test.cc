@@ -208,7 +208,66 @@ TEST_F(Archives, APushedImageCanBePulled) {
   RemoveImage(name);
 }
 
+// Name, kind, mode, size, time and content of all that is below a directory.
+std::string Listing(const std::string& directory) {
+  auto output =
+      RunProgram(Context::WithTimeoutMs(20'000),
+                 Program("/bin/sh", {"sh", "-c",
+                                     StrCat("cd ", directory,
+                                            " && find . -printf '%p %y %m %U %G %s %T@\\n' | sort"
+                                            " && find . -type f -exec sha256sum {} + | sort")}),
+                 "");
+  EXPECT_OK(output);
+  return output.ok() ? output->out : "";
+}
+
+TEST_F(Archives, APreloadedStoreIsTheSameEveryTimeAndServesContainers) {
+  const BuiltImage one = Image("preloaded");
+  const BuiltImage two = testing::SimpleImage({{.path = "deep/down/file", .content = "x"}});
+  auto registry = SharedRegistry();
+  ASSERT_OK(registry);
+  ASSERT_OK((*registry)->Push("archives/preload", "v1", one));
+  const std::string name = StrCat((*registry)->address(), "/archives/preload:v1");
+  const std::string archive =
+      Write("preload.tar", MakeTar(DockerArchive({{&two, {"preloaded.example/two:v1"}}})));
+  std::string listings[2];
+  for (std::string& listing : listings) {
+    const std::string root = node().dir() + "/preloaded";
+    const RunOutput output = Berth({"preload", "--root", root, "--archive", archive, name});
+    ASSERT_EQ(output.exit_code, 0) << output.err;
+    EXPECT_EQ(output.out, StrCat(two.config.digest, " preloaded.example/two:v1\n",
+                                 one.config.digest, " ", name, "\n"));
+    listing = Listing(root);
+    EXPECT_NE(listing.find("./meta.db f"), std::string::npos) << listing;
+    EXPECT_EQ(listing.find("-wal"), std::string::npos) << listing;
+    if (&listing == &listings[0]) std::filesystem::remove_all(root);
+  }
+  const auto first = Split(listings[0], '\n');
+  const auto second = Split(listings[1], '\n');
+  ASSERT_EQ(first.size(), second.size());
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i], second[i]);
+
+  NodeOptions options;
+  options.root = node().dir() + "/preloaded";
+  auto other = Node::Start(options);
+  ASSERT_OK(other);
+  auto list = (*other)->cri().Call(rt::ListImagesRequest());
+  ASSERT_OK(list);
+  EXPECT_EQ(list->images_size(), 2);
+  SpawnOptions run = Command({"run", "--rm", name, "cat", "data/salt"});
+  run.env[1] = StrCat("BERTH_ADDRESS=unix://", (*other)->socket());
+  auto output = RunProgram(Context::WithTimeoutMs(60'000), run, "");
+  ASSERT_OK(output);
+  EXPECT_EQ(output->out, "preloaded") << output->err;
+  // Nobody fills a store that a daemon has.
+  const RunOutput refused =
+      Berth({"preload", "--root", node().dir() + "/preloaded", "--archive", archive});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find("in use"), std::string::npos) << refused.err;
+}
+
 TEST_F(Archives, GarbageGoes) {
+  EXPECT_EQ(Berth({"pulls"}).out, "IMAGE   STARTED   LAYERS   BYTES\n");
   const RunOutput output = Berth({"gc"});
   EXPECT_EQ(output.exit_code, 0) << output.err;
   EXPECT_TRUE(output.out.starts_with("removed ")) << output.out;

@@ -231,6 +231,7 @@ Node::Node(int number, bool systemd)
 Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   std::unique_ptr<Node> node(new Node(NextNodeNumber(), UsesSystemd()));
   node->env_ = options.env;
+  node->root_ = options.root.empty() ? node->dir_ / "root" : options.root;
   RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
   RETURN_IF_ERROR(node->WriteConfig(options));
@@ -311,7 +312,7 @@ Status Node::StartDaemon(const std::string& failpoint) {
                    Open(dir_ / "berthd.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   SpawnOptions options;
   options.path = BinDir() + "/berthd";
-  options.args = {"berthd",  "--config",     dir_ / "berth.toml", "--root", dir_ / "root",
+  options.args = {"berthd",  "--config",     dir_ / "berth.toml", "--root", root_,
                   "--state", dir_ / "state", "--listen",          socket()};
   options.env = env_;
   options.env.emplace_back(kPath);

@@ -33,6 +33,7 @@ struct NodeOptions {
   std::string failpoint = {};         // BERTH_FAILPOINT of the first daemon
   std::string config = {};            // TOML that goes to conf.d
   std::vector<std::string> env = {};  // of every daemon, besides PATH
+  std::string root = {};              // of the daemon; empty: one of its own
 };
 
 // The whole runs in the network and mount namespace of the test process (environment.cc).
@@ -79,6 +80,7 @@ class Node {
   // The cgroup, in every hierarchy, below which all of the node's containers are: a name or a
   // slice.
   const std::string cgroup_;
+  std::string root_;
   std::set<std::string> pod_parents_;  // without the first slash
   Child daemon_;
   std::unique_ptr<Cri> cri_;
