@@ -77,6 +77,21 @@ is "$(dpkg-query -W -f '${Version}' berth)" "$(dpkg-deb -f "$new" Version)" vers
 is "$(pid_of web)" "$pid" 'pid after the upgrade'
 is "$(berth exec web echo lives)" lives 'exec after the upgrade'
 
+step 'the stop of pods at a shutdown, in its sandbox'
+mkdir -p /run/systemd/system/berth-stop-pods.service.d
+printf '[Unit]\nRefuseManualStop=no\n' >/run/systemd/system/berth-stop-pods.service.d/manual.conf
+systemctl daemon-reload
+systemctl stop berth-stop-pods.service
+is "$(systemctl show -P Result berth-stop-pods.service)" success 'result of the stop'
+[[ ! -d /proc/$pid ]] || fail 'berth-stop-pods.service did not stop the pod'
+systemctl start berth-stop-pods.service
+# Of 100; whoever takes protection away from it has to say so here.
+systemd-analyze security --no-pager --threshold=20 berth-stop-pods.service >/scratch/exposure ||
+  fail "$(tail -n 1 /scratch/exposure)"
+berth run -d --name again --host-network 127.0.0.1:5000/test:1 sleep 100000 >/dev/null
+pid=$(pid_of again)
+[[ -n $pid && -d /proc/$pid ]] || fail "no process of the second container: \"$pid\""
+
 step 'remove, install again'
 dpkg -r berth
 [[ ! -d /proc/$pid ]] || fail 'the container runs without a daemon'
