@@ -12,6 +12,7 @@ install(FILES config/10-berth-bridge.conflist DESTINATION share/doc/berth/exampl
 install(FILES README.md DESTINATION share/doc/berth)
 install(DIRECTORY docs/ DESTINATION share/doc/berth/docs)
 install(FILES packaging/debian/copyright DESTINATION share/doc/berth)
+install(FILES packaging/lintian-overrides DESTINATION share/lintian/overrides RENAME berth)
 # Made by the programs themselves, so that they cannot tell anything else.
 install(CODE "
   execute_process(COMMAND ${CMAKE_SOURCE_DIR}/packaging/make-pages
@@ -32,7 +33,7 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd, init-system-helpers")
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd, init-system-helpers (>= 1.52)")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "containernetworking-plugins, iptables, ca-certificates")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "runc, crun, apparmor")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
