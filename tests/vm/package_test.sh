@@ -60,6 +60,9 @@ pid=$(pid_of web)
 # Its cgroups are systemd's.
 systemctl is-active "berth-$container.scope"
 
+step check
+berth check || fail 'the machine that runs a pod cannot be a node'
+
 step 'kill -9, restart and reload leave it alone'
 systemctl kill -s KILL berthd.service
 eventually berth version
