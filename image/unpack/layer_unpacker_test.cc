@@ -241,7 +241,7 @@ TEST_F(UnpackerTest, TheWorkerIsShutIn) {
     return Ok();
   }));
 #if !defined(__SANITIZE_THREAD__)  // it has a thread of its own
-  EXPECT_EQ(threads, 2);
+  EXPECT_EQ(threads, 3);
 #endif
 }
 

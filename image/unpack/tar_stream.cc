@@ -10,9 +10,10 @@ namespace berth::image {
 TarStream::TarStream(int blob_fd, Compression compression)
     : blob_fd_(blob_fd), inflater_(MakeInflater(compression)) {
   for (Chunk& chunk : chunks_) chunk.data.resize(kChunkBytes);
-  thread_ = std::thread([this] { Run(); });
+  hasher_ = std::thread([this] { Hash(); });
+  reader_ = std::thread([this] { Read(); });
   MutexLock lock(mutex_);
-  while (!running_) changed_.Wait(mutex_);
+  while (running_ < 2) freed_.Wait(mutex_);
 }
 
 TarStream::~TarStream() {
@@ -20,8 +21,10 @@ TarStream::~TarStream() {
     MutexLock lock(mutex_);
     stopping_ = true;
     changed_.NotifyAll();
+    freed_.NotifyAll();
   }
-  thread_.join();
+  reader_.join();
+  hasher_.join();
 }
 
 void TarStream::Begin() {
@@ -30,12 +33,19 @@ void TarStream::Begin() {
   changed_.NotifyAll();
 }
 
+void TarStream::AwaitBegin() {
+  MutexLock lock(mutex_);
+  ++running_;
+  freed_.NotifyAll();
+  while (!begun_ && !stopping_) changed_.Wait(mutex_);
+}
+
 Result<std::string_view> TarStream::Next() {
   MutexLock lock(mutex_);
   if (lent_) {
     lent_ = false;
     ++taken_;
-    changed_.NotifyAll();
+    freed_.NotifyAll();
   }
   while (taken_ == filled_ && !ended_) changed_.Wait(mutex_);
   if (taken_ == filled_) {
@@ -47,18 +57,35 @@ Result<std::string_view> TarStream::Next() {
   return std::string_view(chunk.data.data(), chunk.size);
 }
 
-void TarStream::Run() {
-  {
-    MutexLock lock(mutex_);
-    running_ = true;
-    changed_.NotifyAll();
-    while (!begun_ && !stopping_) changed_.Wait(mutex_);
-  }
+void TarStream::Read() {
+  AwaitBegin();
   Status outcome = Pump();
   MutexLock lock(mutex_);
   outcome_ = std::move(outcome);
   ended_ = true;
   changed_.NotifyAll();
+}
+
+void TarStream::Hash() {
+  AwaitBegin();
+  for (uint64_t next = 0;; ++next) {
+    const Chunk* chunk = nullptr;
+    {
+      MutexLock lock(mutex_);
+      hashed_ = next;
+      freed_.NotifyAll();
+      while (next == filled_ && !ended_ && !stopping_) changed_.Wait(mutex_);
+      if (next == filled_ || stopping_) return;
+      chunk = &chunks_[next % kChunks];
+    }
+    tar_hash_.Update({chunk->data.data(), chunk->size});
+  }
+}
+
+Status TarStream::AwaitHasher() {
+  MutexLock lock(mutex_);
+  while (hashed_ < filled_ && !stopping_) freed_.Wait(mutex_);
+  return stopping_ ? Status(Error(Code::kCancelled, "stopped")) : Ok();
 }
 
 Status TarStream::Pump() {
@@ -72,6 +99,7 @@ Status TarStream::Pump() {
     if (n == 0) break;
   }
   RETURN_IF_ERROR(inflater_->Finish());
+  RETURN_IF_ERROR(AwaitHasher());
   totals_.blob_sha256 = blob_hash_.Hex();
   totals_.tar_sha256 = tar_hash_.Hex();
   return Ok();
@@ -84,7 +112,6 @@ Status TarStream::InflateAll(std::string_view input) {
     if (chunk == nullptr) return Error(Code::kCancelled, "stopped");
     ASSIGN_OR_RETURN(size_t n, inflater_->Inflate(input, chunk->data.data(), kChunkBytes));
     if (n == 0) return Ok();
-    tar_hash_.Update({chunk->data.data(), n});
     totals_.tar_bytes += n;
     const uint64_t allowed = kFreeTarBytes + kMaxRatio * totals_.blob_bytes;
     if (totals_.tar_bytes > std::min(allowed, kMaxTarBytes)) {
@@ -98,7 +125,7 @@ Status TarStream::InflateAll(std::string_view input) {
 
 TarStream::Chunk* TarStream::WaitForFree() {
   MutexLock lock(mutex_);
-  while (filled_ - taken_ == kChunks && !stopping_) changed_.Wait(mutex_);
+  while (filled_ - std::min(taken_, hashed_) == kChunks && !stopping_) freed_.Wait(mutex_);
   return stopping_ ? nullptr : &chunks_[filled_ % kChunks];
 }
 

@@ -1,9 +1,11 @@
 // The uncompressed tar of a blob, chunk by chunk, with the digests of both.
 //
-//   reader thread:  read -> sha256 -> inflate -> sha256 -> chunk ring
-//   caller:                                                 chunk ring -> Next()
+//   reader thread:  read -> sha256 -> inflate -> chunk ring
+//   hasher thread:                               chunk ring -> sha256
+//   caller:                                      chunk ring -> Next()
 //
-// A second thread, because inflating and writing files take about the same time.
+// Threads, because inflating and writing files take about the same time, and hashing what comes out
+// about half of it: one large layer then keeps two processors busy.
 #pragma once
 
 #include <array>
@@ -30,7 +32,7 @@ struct StreamTotals {
 
 class TarStream {
  public:
-  // Starts the thread and waits until it runs; it touches no data before Begin(). In between the
+  // Starts the threads and waits until they run; they touch no data before Begin(). In between the
   // sandbox closes, which forbids what the start of a thread needs. The descriptor is borrowed; the
   // destructor waits for its next byte or end.
   TarStream(int blob_fd, Compression compression);
@@ -53,11 +55,14 @@ class TarStream {
     size_t size = 0;
   };
 
-  void Run();
+  void AwaitBegin() EXCLUDES(mutex_);
+  void Read();
+  void Hash();
   Status Pump();
   Status InflateAll(std::string_view input);
   Chunk* WaitForFree() EXCLUDES(mutex_);
   void Publish(size_t size) EXCLUDES(mutex_);
+  Status AwaitHasher() EXCLUDES(mutex_);
 
   const int blob_fd_;
   std::array<Chunk, kChunks> chunks_;
@@ -66,8 +71,9 @@ class TarStream {
   Sha256 tar_hash_;
 
   Mutex mutex_;
-  CondVar changed_;
-  bool running_ GUARDED_BY(mutex_) = false;
+  CondVar changed_;                     // for the hasher and the caller: a chunk is there
+  CondVar freed_;                       // for the reader and the constructor
+  int running_ GUARDED_BY(mutex_) = 0;  // threads
   bool begun_ GUARDED_BY(mutex_) = false;
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool ended_ GUARDED_BY(mutex_) = false;
@@ -75,8 +81,10 @@ class TarStream {
   Status outcome_ GUARDED_BY(mutex_);
   uint64_t filled_ GUARDED_BY(mutex_) = 0;  // chunks ever published
   uint64_t taken_ GUARDED_BY(mutex_) = 0;   // chunks ever given back
+  uint64_t hashed_ GUARDED_BY(mutex_) = 0;  // chunks that the hasher is done with
   std::unique_ptr<Inflater> inflater_;
-  std::thread thread_;
+  std::thread hasher_;
+  std::thread reader_;
 };
 
 }  // namespace berth::image
