@@ -49,6 +49,11 @@ struct Config {
   struct Image {
     int max_parallel_layers = 6;
     int64_t stall_timeout_ms = 60'000;
+    // Where unpack workers run; empty: beside the daemon. Weights are those of cgroup v2, 1 to
+    // 10000.
+    std::string pull_cgroup = "/berth-pull";
+    int pull_cpu_weight = 20;
+    int pull_io_weight = 20;
     std::vector<std::string> pinned;
     std::map<std::string, Registry> registries;
   } image;

@@ -68,7 +68,10 @@ Status Daemon::OpenImages() {
   ASSIGN_OR_RETURN(images_, image::ImageStore::Open(config_.root + "/meta.db", *snapshotter_));
   ASSIGN_OR_RETURN(std::string worker,
                    FindHelper(config_.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
-  unpacker_ = std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_);
+  ASSIGN_OR_RETURN(auto cgroup, image::PullCgroup::Make(PullCgroupOptionsOf(config_.image)),
+                   "image.pull_cgroup");
+  unpacker_ =
+      std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_, std::move(cgroup));
   puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config_.image), *unpacker_,
                                             *snapshotter_, *images_);
   ASSIGN_OR_RETURN(importer_, image::Importer::Create(*unpacker_, *snapshotter_, *images_,

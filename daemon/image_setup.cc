@@ -25,6 +25,14 @@ Result<std::string> FindHelper(const std::string& configured, const std::string&
                StrCat(name, " is neither ", beside, " nor ", installed, ": set ", key));
 }
 
+image::PullCgroupOptions PullCgroupOptionsOf(const config::Config::Image& config) {
+  image::PullCgroupOptions options;
+  options.path = config.pull_cgroup;
+  options.cpu_weight = config.pull_cpu_weight;
+  options.io_weight = config.pull_io_weight;
+  return options;
+}
+
 image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
   image::PullerOptions options;
   for (const auto& [host, registry] : config.registries) {

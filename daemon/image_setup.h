@@ -14,6 +14,7 @@ namespace berth::daemon {
 Result<std::string> FindHelper(const std::string& configured, const std::string& name,
                                const std::string& key);
 
+image::PullCgroupOptions PullCgroupOptionsOf(const config::Config::Image& config);
 image::PullerOptions PullerOptionsOf(const config::Config::Image& config);
 
 }  // namespace berth::daemon

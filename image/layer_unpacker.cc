@@ -164,8 +164,9 @@ Status LayerUnpack::Finish(const Context& context) {
   return Ok();
 }
 
-LayerUnpacker::LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter)
-    : worker_path_(std::move(worker_path)), snapshotter_(snapshotter) {}
+LayerUnpacker::LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter,
+                             PullCgroup cgroup)
+    : worker_path_(std::move(worker_path)), snapshotter_(snapshotter), cgroup_(std::move(cgroup)) {}
 
 Result<LayerUnpack> LayerUnpacker::Begin(const UnpackRequest& request) {
   const std::string what = StrCat("unpack layer ", Printable(request.digest));
@@ -174,10 +175,12 @@ Result<LayerUnpack> LayerUnpacker::Begin(const UnpackRequest& request) {
   ASSIGN_OR_RETURN(auto report, MakePipe(), what);
   // A larger pipe means fewer switches between the two processes; the default does as well.
   (void)fcntl(blob.write.get(), F_SETPIPE_SZ, kPipeBytes);
+  ASSIGN_OR_RETURN(const auto join_files, cgroup_.Join(), what, ": cgroup of pulls");
   SpawnOptions options;
   options.path = worker_path_;
-  options.args = {"berth-unpack", NameOf(request.compression)};
+  options.args = {"berth-unpack", NameOf(request.compression), StrCat(join_files.size())};
   options.child_fds = {blob.read.get(), report.write.get(), -1, staged->dir()};
+  for (const UniqueFd& file : join_files) options.child_fds.push_back(file.get());
   ASSIGN_OR_RETURN(auto worker, Spawn(options), what);
   if (fcntl(blob.write.get(), F_SETFL, O_NONBLOCK) != 0) return ErrnoError(what);
   return LayerUnpack(std::unique_ptr<LayerUnpack::State>(

@@ -9,6 +9,7 @@
 #include "base/context.h"
 #include "base/process.h"
 #include "base/result.h"
+#include "image/pull_cgroup.h"
 #include "snapshotter/snapshotter.h"
 
 namespace berth::image {
@@ -47,13 +48,16 @@ class LayerUnpack {
 
 class LayerUnpacker {
  public:
-  // `worker_path` is the berth-unpack binary. The snapshotter must outlive this.
-  LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter);
+  // `worker_path` is the berth-unpack binary. The snapshotter must outlive this. Workers run in the
+  // cgroup, if it is one.
+  LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter,
+                PullCgroup cgroup = {});
   Result<LayerUnpack> Begin(const UnpackRequest& request);
 
  private:
   std::string worker_path_;
   snapshotter::Snapshotter& snapshotter_;
+  PullCgroup cgroup_;
 };
 
 }  // namespace berth::image

@@ -1,7 +1,8 @@
 // berth-unpack: unpacks one layer. Started by LayerUnpacker only:
 //
-//   berth-unpack none|gzip|zstd
+//   berth-unpack none|gzip|zstd N
 //   0: the blob   1: the report (report.h)   2: nothing is written   3: the layer's empty directory
+//   4 to 3 + N: files of the cgroup to enter (pull_cgroup.h)
 //
 // It ends when the blob does: with the daemon's death too, since that closes the pipe.
 #include <clocale>
@@ -46,8 +47,23 @@ std::optional<Compression> ParseCompression(const char* name) {
   return std::nullopt;
 }
 
-[[noreturn]] void Run(Compression compression) {
+// Before there are threads: moving oneself alone waits for nobody. They are closed before a byte of
+// the layer is read.
+Status EnterCgroups(int count) {
+  for (int fd = kDirectoryFd + 1; fd <= kDirectoryFd + count; ++fd) {
+    Status entered = WriteAll(fd, "0");
+    close(fd);
+    // Another daemon's end has removed it just now: this one layer does without.
+    if (!entered.ok() && entered.error().sys_errno() == ENODEV) continue;
+    RETURN_IF_ERROR(entered, "enter the cgroup of pulls");
+  }
+  return Ok();
+}
+
+[[noreturn]] void Run(Compression compression, int cgroup_files) {
   std::set_new_handler(&OutOfMemory);
+  Status entered = EnterCgroups(cgroup_files);
+  if (!entered.ok()) End(std::move(entered).error());
   // A heap for each thread would reserve address space, and ask for the number of processors, which
   // the filter forbids.
   mallopt(M_ARENA_MAX, 1);
@@ -76,11 +92,12 @@ extern "C" const char* __tsan_default_options() {
 #endif
 
 int main(int argc, char** argv) {
-  const auto compression = argc == 2 ? berth::image::ParseCompression(argv[1]) : std::nullopt;
-  if (!compression) {
+  const auto compression = argc == 3 ? berth::image::ParseCompression(argv[1]) : std::nullopt;
+  const auto cgroup_files = argc == 3 ? berth::ParseNumber<int>(argv[2]) : std::nullopt;
+  if (!compression || !cgroup_files) {
     constexpr char kUsage[] = "berth-unpack is started by berthd\n";
     (void)!write(STDERR_FILENO, kUsage, sizeof kUsage - 1);
     return 2;
   }
-  berth::image::Run(*compression);
+  berth::image::Run(*compression, *cgroup_files);
 }
