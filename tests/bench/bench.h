@@ -42,12 +42,18 @@ struct Plan {
   int64_t memory_settle_ms = 3000;
 };
 
+struct PullCase {
+  std::string group;  // of the report
+  std::string image;
+  double floor_s = 0;  // the slowest part of the work, done alone; 0: not known
+};
+
 struct Bench {
   std::vector<Target> targets;
   Plan plan;
-  std::string image;       // has /pause and /bin/true
-  std::string pull_image;  // large, of many files
-  std::string log_root;    // an existing directory for container logs
+  std::string image;  // has /pause and /bin/true
+  std::vector<PullCase> pulls;
+  std::string log_root;  // an existing directory for container logs
   std::string registry_cgroup;
   const std::atomic<bool>* interrupted = nullptr;
   Report* report = nullptr;
@@ -59,7 +65,7 @@ Status RunPodSuite(Bench& bench);
 Status RunExecSuite(Bench& bench);
 // Memory with idle pods, lists with many.
 Status RunScaleSuite(Bench& bench);
-// A large image from the local registry.
+// Large images from the local registry.
 Status RunPullSuite(Bench& bench);
 
 // Group names of the pod suite, which the floor is compared with.

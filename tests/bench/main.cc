@@ -26,7 +26,8 @@ struct Options {
   std::vector<std::string> targets;
   std::vector<std::string> suites = {"pods", "exec", "scale", "pull"};
   std::string image;
-  std::string pull_image;
+  std::vector<std::string> pull_images;
+  std::vector<std::string> pull_floors;
   std::string log_root;
   std::string registry_cgroup;
   std::string floor_program;
@@ -68,6 +69,34 @@ Result<Target> ParseTarget(const std::string& text) {
   target.socket_path = text.substr(equals + 1, comma - equals - 1);
   if (comma != std::string::npos) target.cgroup = text.substr(comma + 1);
   return target;
+}
+
+// "GROUP=IMAGE", and "GROUP:PART=SECONDS" for the floor of that group.
+Status ParsePulls(const Options& options, Bench& bench) {
+  for (const std::string& text : options.pull_images) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      return Error(Code::kInvalidArgument, StrCat("--pull-image ", text, ": not GROUP=IMAGE"));
+    }
+    bench.pulls.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  for (const std::string& text : options.pull_floors) {
+    const size_t colon = text.find(':');
+    const size_t equals = text.rfind('=');
+    const bool whole = colon != std::string::npos && equals != std::string::npos && colon < equals;
+    const double seconds = whole ? std::strtod(text.c_str() + equals + 1, nullptr) : 0;
+    if (seconds <= 0) {
+      return Error(Code::kInvalidArgument,
+                   StrCat("--pull-floor ", text, ": not GROUP:PART=SECONDS"));
+    }
+    for (PullCase& pull : bench.pulls) {
+      if (pull.group != text.substr(0, colon)) continue;
+      const std::string part = text.substr(colon + 1, equals - colon - 1);
+      bench.report->At(pull.group, "floor: " + part, "s", "").samples.Add(seconds);
+      pull.floor_s = std::max(pull.floor_s, seconds);
+    }
+  }
+  return Ok();
 }
 
 Status Connect(Bench& bench, Target& target) {
@@ -153,7 +182,7 @@ bool Wanted(const Options& options, const std::string& suite) {
 void RunSuites(Bench& bench, const Options& options) {
   for (const Suite& suite : kSuites) {
     if (!Wanted(options, suite.name) || g_interrupted) continue;
-    if (suite.run == RunPullSuite && bench.pull_image.empty()) continue;
+    if (suite.run == RunPullSuite && bench.pulls.empty()) continue;
     fprintf(stderr, "measuring: %s\n", suite.name);
     Status status = suite.run(bench);
     if (status.ok()) continue;
@@ -185,7 +214,6 @@ Status WriteResults(const Options& options, const Report& report) {
 Status Run(const Options& options) {
   Bench bench;
   bench.image = options.image;
-  bench.pull_image = options.pull_image;
   bench.log_root = options.log_root;
   bench.registry_cgroup = options.registry_cgroup;
   bench.interrupted = &g_interrupted;
@@ -198,6 +226,7 @@ Status Run(const Options& options) {
   }
   Report report(names);
   bench.report = &report;
+  RETURN_IF_ERROR(ParsePulls(options, bench));
   RETURN_IF_ERROR(MakeDirs(bench.log_root, 0755));
   for (Target& target : bench.targets) RETURN_IF_ERROR(Connect(bench, target));
 
@@ -227,7 +256,10 @@ int Main(int argc, char** argv) {
       ->expected(1, 2);
   app.add_option("--image", options.image, "image with /pause and /bin/true")->required();
   app.add_option("--log-root", options.log_root, "directory for container logs")->required();
-  app.add_option("--pull-image", options.pull_image, "large image for the pull suite");
+  app.add_option("--pull-image", options.pull_images,
+                 "GROUP=IMAGE: a large image for the pull suite; may be repeated");
+  app.add_option("--pull-floor", options.pull_floors,
+                 "GROUP:PART=SECONDS: what a part of that pull takes alone; may be repeated");
   app.add_option("--registry-cgroup", options.registry_cgroup, "cgroup of the registry's process");
   app.add_option("--suite", options.suites, "what to measure; default all")
       ->check(CLI::IsMember({"pods", "exec", "scale", "pull"}));

@@ -3,10 +3,12 @@
 
 Usage: make_image.py pod REGISTRY NAME --pause FILE --busybox FILE --layer-dir DIR
        make_image.py files REGISTRY NAME --megabytes N --layers N
+       make_image.py single REGISTRY NAME --megabytes N
 
 `pod` is one small layer with busybox and /pause, also unpacked into DIR. `files` takes regular files
 below 1 MiB from /usr, in the order of their paths, until the layers together hold N megabytes, and
-prints how many there are. Layers are gzip, as nearly all layers of public registries.
+prints how many there are. `single` is one layer of the largest files below /usr, taken again under
+other names until there are N megabytes. Layers are gzip, as nearly all layers of public registries.
 """
 import argparse
 import concurrent.futures
@@ -124,9 +126,29 @@ def make_files_layer(paths):
     return compress(buffer.getvalue())
 
 
+def make_single_layer(megabytes):
+    """The layer, how many files it has, and their bytes."""
+    sizes = {}
+    for folder, _, names in os.walk("/usr"):
+        for path in (os.path.join(folder, name) for name in names):
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode) and info.st_size >= MAX_FILE:
+                sizes[path] = info.st_size
+    largest = sorted(sizes, key=lambda path: (-sizes[path], path))
+    buffer = io.BytesIO()
+    total = count = 0
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        while total < megabytes * 1000 * 1000:
+            path = largest[count % len(largest)]
+            tar.add(path, f"{count // len(largest)}{path}", recursive=False)
+            total += sizes[path]
+            count += 1
+    return compress(buffer.getvalue()), count, total
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("pod", "files"))
+    parser.add_argument("kind", choices=("pod", "files", "single"))
     parser.add_argument("registry")
     parser.add_argument("name", help="REPOSITORY:TAG")
     parser.add_argument("--pause")
@@ -138,6 +160,12 @@ def main():
     if options.kind == "pod":
         layer = make_pod_layer(options.pause, options.busybox, options.layer_dir)
         push_image(options.registry, options.name, [layer])
+        return
+    if options.kind == "single":
+        layer, count, total = make_single_layer(options.megabytes)
+        push_image(options.registry, options.name, [layer])
+        print(f"{total / 1e6:.0f} MB in {count} files and one layer, "
+              f"{len(layer[0]) / 1e6:.0f} MB compressed")
         return
     parts, count, total = choose_files(options.megabytes, options.layers)
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -1,5 +1,8 @@
-// A large image, pulled and removed in turn.
+// Large images, pulled and removed in turn.
 #include <unistd.h>
+
+#include <algorithm>
+#include <thread>
 
 #include "base/time.h"
 #include "tests/bench/bench.h"
@@ -8,7 +11,35 @@
 namespace berth::bench {
 namespace {
 
-constexpr const char* kGroup = "Pull";
+// The most that a process has had in memory, looked at again and again while this lives.
+class PeakPss {
+ public:
+  explicit PeakPss(pid_t pid) : pid_(pid), thread_([this] { Run(); }) {}
+  ~PeakPss() { (void)Stop(); }
+  PeakPss(const PeakPss&) = delete;
+  PeakPss& operator=(const PeakPss&) = delete;
+
+  int64_t Stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+    return peak_;
+  }
+
+ private:
+  void Run() {
+    constexpr int64_t kEveryMs = 20;
+    while (!stop_) {
+      auto pss = PssBytes(pid_);
+      if (pss.ok()) peak_ = std::max(peak_, *pss);
+      SleepMs(kEveryMs);
+    }
+  }
+
+  const pid_t pid_;
+  int64_t peak_ = 0;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
 
 // Until the runtime has used next to no CPU for a while: a runtime that deletes files after it has
 // answered must not do so on the next one's time.
@@ -24,10 +55,10 @@ Status AwaitQuiet(const Bench& bench, const Target& target) {
   return Ok();
 }
 
-Status PullOnce(Bench& bench, Target& target) {
+Status PullOnce(Bench& bench, const PullCase& pull, Target& target) {
   RETURN_IF_ERROR(CheckInterrupted(bench));
   // An image that an earlier run has left would make this a look-up.
-  RETURN_IF_ERROR(target.client->RemoveImage(bench.pull_image), target.name);
+  RETURN_IF_ERROR(target.client->RemoveImage(pull.image), target.name);
   RETURN_IF_ERROR(AwaitQuiet(bench, target));
   // Another round's dirty pages must not be written back on this one's time.
   sync();
@@ -40,14 +71,19 @@ Status PullOnce(Bench& bench, Target& target) {
     ASSIGN_OR_RETURN(registry_before, CgroupCpuNs(bench.registry_cgroup));
   }
   ASSIGN_OR_RETURN(int64_t machine_before, MachineBusyNs());
+  ASSIGN_OR_RETURN(int64_t pss_before, PssBytes(target.daemon_pid), target.name);
+  PeakPss pss(target.daemon_pid);
   int64_t begin = MonotonicNs();
-  ASSIGN_OR_RETURN(std::string reference, target.client->PullImage(bench.pull_image), target.name);
+  ASSIGN_OR_RETURN(std::string reference, target.client->PullImage(pull.image), target.name);
   int64_t end = MonotonicNs();
+  const int64_t pss_growth = std::max<int64_t>(0, pss.Stop() - pss_before);
 
   auto add = [&](const char* name, int64_t ns) {
-    bench.report->At(kGroup, name, "s", target.name).samples.Add(Ms(ns) / 1000);
+    bench.report->At(pull.group, name, "s", target.name).samples.Add(Ms(ns) / 1000);
   };
   add("wall", end - begin);
+  bench.report->At(pull.group, "daemon's PSS, growth", "MB", target.name)
+      .samples.Add(static_cast<double>(pss_growth) / 1e6);
   if (!target.cgroup.empty()) {
     ASSIGN_OR_RETURN(int64_t after, CgroupCpuNs(target.cgroup));
     add("CPU, runtime", after - runtime_before);
@@ -59,7 +95,7 @@ Status PullOnce(Bench& bench, Target& target) {
   ASSIGN_OR_RETURN(int64_t machine_after, MachineBusyNs());
   add("CPU, machine", machine_after - machine_before);
   int64_t remove_begin = MonotonicNs();
-  RETURN_IF_ERROR(target.client->RemoveImage(bench.pull_image), target.name);
+  RETURN_IF_ERROR(target.client->RemoveImage(pull.image), target.name);
   add("RemoveImage", MonotonicNs() - remove_begin);
   return AwaitQuiet(bench, target);
 }
@@ -67,8 +103,15 @@ Status PullOnce(Bench& bench, Target& target) {
 }  // namespace
 
 Status RunPullSuite(Bench& bench) {
-  for (int round = 0; round < bench.plan.pulls; ++round) {
-    for (Target& target : bench.targets) RETURN_IF_ERROR(PullOnce(bench, target));
+  for (const PullCase& pull : bench.pulls) {
+    for (int round = 0; round < bench.plan.pulls; ++round) {
+      for (Target& target : bench.targets) RETURN_IF_ERROR(PullOnce(bench, pull, target));
+    }
+    for (const Target& target : bench.targets) {
+      if (pull.floor_s <= 0) continue;
+      bench.report->At(pull.group, "wall, multiples of the floor", "", target.name)
+          .samples.Add(bench.report->P50(pull.group, "wall", target.name) / pull.floor_s);
+    }
   }
   return Ok();
 }
