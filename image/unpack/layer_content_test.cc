@@ -229,7 +229,18 @@ TEST_F(UnpackerTest, SymlinkedParentsAreResolvedInTheLayer) {
   EXPECT_EQ(Target("lib"), "usr/lib");
 }
 
-// Each must leave the canary as it was (TearDown looks), whether it is accepted or refused.
+// Each must leave the canary as it was (TearDown looks), whether it is accepted or refused. Where
+// others had it, and which cases are theirs:
+//   CVE-2014-6407, CVE-2014-9356  links of a layer to the host: "hard link ...", "... symlink out",
+//                                 "file through a symlink to the root", "absolute name"
+//   CVE-2021-32760                the mode of what a link names: "the same with mode 0777", "hard
+//                                 link to a symlink out", "directory over a symlink out"
+//   CVE-2020-10696, CVE-2026-17106  names and links that climb: "name that climbs ...", "hard link
+//                                 up", "hard link below ...", "symlink flips with a directory"
+//   CVE-2019-14271                code of the image in the process that unpacks it: "iconv modules"
+// Elsewhere: CVE-2017-14992 and CVE-2025-58183 in MemoryStaysBounded, CVE-2014-9357 in
+// TheWorkerIsShutIn, CVE-2014-8179 in WrongDigestsAreDataLossAndNothingIsKept, CVE-2021-20291 in
+// TruncatedLayersOfSeveralPullsLockNothing.
 TEST_F(UnpackerTest, HostileLayersStayInside) {
   const std::string dir = directory_;
   const auto any = Code::kOk;

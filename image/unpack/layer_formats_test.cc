@@ -1,4 +1,6 @@
 // Formats that registries serve: the kinds of tar, of compression, and the sizes at their ends.
+#include <thread>
+
 #include "base/process.h"
 #include "image/unpack/unpacker_fixture.h"
 
@@ -158,6 +160,24 @@ TEST_F(UnpackerTest, NamesOfFourKibibytes) {
   EXPECT_EQ(read(file->get(), content, sizeof content), 4);
   struct stat link = Stat("l");
   EXPECT_EQ(link.st_size, 4095);
+}
+
+// CVE-2021-20291: a bad layer of one pull must not stand in the way of another's.
+TEST_F(UnpackerTest, TruncatedLayersOfSeveralPullsLockNothing) {
+  TarBuilder tar;
+  for (int i = 0; i < 50; ++i) tar.File(StrCat("f", i), std::string(20'000, 'x'));
+  const std::string blob = Gzip(tar.Tar());
+  const UnpackRequest request = RequestFor(blob, tar.Tar(), Compression::kGzip);
+  std::vector<std::thread> pulls;
+  std::vector<Status> outcomes(8);
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    pulls.emplace_back([&, i] {
+      outcomes[i] = Push(request, std::string_view(blob).substr(0, blob.size() * i / 8));
+    });
+  }
+  for (std::thread& pull : pulls) pull.join();
+  for (const Status& outcome : outcomes) EXPECT_EQ(outcome.code(), Code::kDataLoss);
+  EXPECT_GOOD(Push(request, blob));
 }
 
 TEST_F(UnpackerTest, AMillionMembers) {
