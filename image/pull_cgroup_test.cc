@@ -77,7 +77,7 @@ class PullCgroupTest : public UnpackerTest {
 TEST_F(PullCgroupTest, WorkersAreInItAndTheDaemonIsNot) {
   Status outcome;
   const std::string found = WorkerCgroups(outcome);
-  EXPECT_GOOD(outcome);
+  EXPECT_TRUE(outcome.ok()) << NameOfCode(outcome);
   EXPECT_NE(found.find(options_.path + "\n"), std::string::npos) << found;
   EXPECT_EQ(CgroupsOf("self").find(options_.path), std::string::npos);
 }
@@ -99,7 +99,7 @@ TEST_F(PullCgroupTest, OneThatWasRemovedIsMadeAnew) {
   }
   Status outcome;
   EXPECT_NE(WorkerCgroups(outcome).find(options_.path + "\n"), std::string::npos);
-  EXPECT_GOOD(outcome);
+  EXPECT_TRUE(outcome.ok()) << NameOfCode(outcome);
 }
 
 TEST_F(PullCgroupTest, PathsThatLeadElsewhereAreRefused) {
