@@ -1,6 +1,7 @@
 // ExportImages.
 #include "base/utf8.h"
 #include "cri/berth_service.h"
+#include "cri/progress_mailbox.h"
 #include "cri/status.h"
 #include "cri/translate_request.h"
 
@@ -28,7 +29,6 @@ grpc::Status BerthService::ExportImages(grpc::ServerContext* call,
     }
     bv1::ExportImagesResponse message;
     auto flush = [&]() -> berth::Status {
-      RETURN_IF_ERROR(lifetime_.Check("export"));
       if (call->IsCancelled() || !writer->Write(message)) {
         return Error(Code::kCancelled, "the client has gone");
       }
@@ -39,13 +39,18 @@ grpc::Status BerthService::ExportImages(grpc::ServerContext* call,
       message.mutable_data()->append(bytes);
       return message.data().size() < kMessageBytes ? Ok() : flush();
     };
-    ASSIGN_OR_RETURN(const auto report, parts_.exporter.Export(lifetime_, references, sink));
-    RETURN_IF_ERROR(flush());
-    for (const std::string& warning : report.warnings) {
-      message.set_warning(ToUtf8(warning));
+    // Reading the layers takes its time before the first byte: a client that goes ends it.
+    auto transfer = [&](const Context& context, const image::ProgressCallback&) -> berth::Status {
+      ASSIGN_OR_RETURN(const auto report, parts_.exporter.Export(context, references, sink));
       RETURN_IF_ERROR(flush());
-    }
-    return Ok();
+      for (const std::string& warning : report.warnings) {
+        message.set_warning(ToUtf8(warning));
+        RETURN_IF_ERROR(flush());
+      }
+      return Ok();
+    };
+    return RunTransfer(*call, lifetime_, transfer,
+                       [](const std::vector<image::LayerProgress>&) { return true; });
   });
 }
 

@@ -1,5 +1,4 @@
 // ImportImages: the archive is the client's, and is read from it by pieces.
-#include "base/json.h"
 #include "base/sync.h"
 #include "base/thread.h"
 #include "base/time.h"

@@ -22,7 +22,6 @@ using berth::testing::MakeTar;
 using berth::testing::OciLayout;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 class ExporterTest : public berth::testing::PullerFixture {
  protected:

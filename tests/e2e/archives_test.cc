@@ -38,7 +38,7 @@ class Archives : public BerthCommandTest {
     return BuildImage(image);
   }
   std::string Write(const std::string& name, std::string_view bytes) {
-    const std::string path = node().dir() + "/" + name;
+    std::string path = node().dir() + "/" + name;
     EXPECT_OK(AtomicWriteFileAt(AT_FDCWD, path, bytes, 0600));
     return path;
   }

@@ -52,17 +52,21 @@ TEST(MetricsPage, TellsOfCallsPullsStoreAndPods) {
 
   const std::string text = Scrape(socket);
   EXPECT_THAT(text, HasSubstr("HTTP/1.1 200 OK\r\n"));
-  for (const char* line :
-       {"berth_build_info{version=\"", "berth_image_pulls_total{code=\"OK\"} 1\n",
-        "berth_image_pulls_total{code=\"Unavailable\"} 1\n",
-        "berth_image_pull_layers_total{state=\"done\"} 1\n", "berth_image_pull_seconds_count 1\n",
-        "berth_image_pulls_in_progress 0\n", "berth_images 1\n", "berth_store_layers 1\n",
-        "berth_pods{state=\"ready\"} 1\n", "berth_containers{state=\"running\"} 0\n",
-        "berth_rpc_seconds_count{service=\"runtime.v1.ImageService\",method=\"PullImage\",code="
-        "\"OK\"} 1\n",
-        "berth_rpc_seconds_count{service=\"runtime.v1.RuntimeService\",method=\"RunPodSandbox\","
-        "code=\"OK\"} 1\n",
-        "process_open_fds ", "process_start_time_seconds 1"}) {
+  auto calls = [](const std::string& service, const std::string& method) {
+    return StrCat("berth_rpc_seconds_count{service=\"runtime.v1.", service, "\",method=\"", method,
+                  "\",code=\"OK\"} 1\n");
+  };
+  for (const std::string& line :
+       {std::string("berth_build_info{version=\""),
+        std::string("berth_image_pulls_total{code=\"OK\"} 1\n"),
+        std::string("berth_image_pulls_total{code=\"Unavailable\"} 1\n"),
+        std::string("berth_image_pull_layers_total{state=\"done\"} 1\n"),
+        std::string("berth_image_pull_seconds_count 1\n"),
+        std::string("berth_image_pulls_in_progress 0\n"), std::string("berth_images 1\n"),
+        std::string("berth_store_layers 1\n"), std::string("berth_pods{state=\"ready\"} 1\n"),
+        std::string("berth_containers{state=\"running\"} 0\n"), calls("ImageService", "PullImage"),
+        calls("RuntimeService", "RunPodSandbox"), std::string("process_open_fds "),
+        std::string("process_start_time_seconds 1")}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
   const size_t store = text.find("\nberth_store_bytes ");
