@@ -7,8 +7,8 @@ Usage: make_image.py pod REGISTRY NAME --pause FILE --busybox FILE --layer-dir D
 
 `pod` is one small layer with busybox and /pause, also unpacked into DIR. `files` takes regular files
 below 1 MiB from /usr, in the order of their paths, until the layers together hold N megabytes, and
-prints how many there are. `single` is one layer of the largest files below /usr, taken again under
-other names until there are N megabytes. Layers are gzip, as nearly all layers of public registries.
+prints how many there are. `single` is one layer of the largest files below /usr that have less than
+64 MiB, taken again under other names until there are N megabytes. Layers are gzip, as nearly all layers of public registries.
 """
 import argparse
 import concurrent.futures
@@ -29,6 +29,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 GZIP_LEVEL = 6
 MAX_FILE = 1 << 20
+MAX_LARGE = 64 << 20
 
 
 def digest(data):
@@ -132,7 +133,7 @@ def make_single_layer(megabytes):
     for folder, _, names in os.walk("/usr"):
         for path in (os.path.join(folder, name) for name in names):
             info = os.lstat(path)
-            if stat.S_ISREG(info.st_mode) and info.st_size >= MAX_FILE:
+            if stat.S_ISREG(info.st_mode) and MAX_FILE <= info.st_size < MAX_LARGE:
                 sizes[path] = info.st_size
     largest = sorted(sizes, key=lambda path: (-sizes[path], path))
     buffer = io.BytesIO()

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 ROUNDS = 3
 
 
@@ -46,7 +47,8 @@ def main():
     repository, tag = name.split(":")
     base = f"http://{registry}/v2/{repository}"
     os.makedirs(scratch)
-    with urllib.request.urlopen(f"{base}/manifests/{tag}") as response:
+    manifest = urllib.request.Request(f"{base}/manifests/{tag}", headers={"Accept": MANIFEST})
+    with urllib.request.urlopen(manifest) as response:
         layers = json.load(response)["layers"]
     urls = [f"{base}/blobs/{layer['digest']}" for layer in layers]
     blobs = [os.path.join(scratch, f"{i}.gz") for i in range(len(layers))]
