@@ -40,6 +40,7 @@ void AddListCommands(Cli& cli);       // ps pods stats inspect
 void AddContainerCommands(Cli& cli);  // stop rm
 void AddStopAllCommand(Cli& cli);     // stop-all
 void AddSessionCommands(Cli& cli);    // exec attach port-forward
+void AddMigrateCommand(Cli& cli);     // migrate-config
 void AddLogsCommand(Cli& cli);        // logs
 void AddCompletionCommand(Cli& cli);  // completion; must be the last, it knows those before it
 

@@ -46,6 +46,7 @@ int Main(int argc, char** argv) {
   AddPreloadCommand(cli);
   AddInfoCommands(cli);
   AddCheckCommand(cli);
+  AddMigrateCommand(cli);
   AddCompletionCommand(cli);
   try {
     cli.app.parse(argc, argv);
