@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <cstdlib>
+
 #include "base/file.h"
 #include "runtime/container_lifecycle.h"
 #include "runtime/core.h"
@@ -42,6 +44,24 @@ Status OpenCgroups(Core& core) {
   return Ok();
 }
 
+// In a unit's cgroup the unit's limits and its OOM policy would reach shims, too. With the systemd
+// driver each is in its container's scope; else they get a cgroup beside all units. Where no
+// service manager has started the daemon its cgroup is as good as any. systemd.exec(5),
+// INVOCATION_ID.
+constexpr char kShimCgroup[] = "/berth-shims";
+
+bool NeedsShimCgroup(const Core& core) {
+  return !core.cgroups->is_systemd() && getenv("INVOCATION_ID") != nullptr;
+}
+
+Status OpenShims(Core& core) {
+  ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(core.config.runtime.shim_path));
+  core.shims = std::make_unique<ShimLauncher>(std::move(shims));
+  if (!NeedsShimCgroup(core)) return Ok();
+  RETURN_IF_ERROR(core.cgroups->Create(kShimCgroup, {}, {}, 0), "cgroup of shims");
+  return core.shims->UseCgroup(core.cgroups->Join(kShimCgroup));
+}
+
 std::vector<std::string> LayersInUse(Core& core) {
   std::vector<std::string> layers;
   for (const auto& entry : core.index.containers.All()) {
@@ -64,8 +84,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::LiveConfig& live, E
   core->meters = std::make_unique<Meters>(*core->cgroups);
   core->SetHandlers(std::make_shared<const RuntimeHandlers>(config, BuiltinFeatures()));
   ASSIGN_OR_RETURN(core->store, Store::Open(config.root + "/meta.db"));
-  ASSIGN_OR_RETURN(auto shims, ShimLauncher::Open(config.runtime.shim_path));
-  core->shims = std::make_unique<ShimLauncher>(std::move(shims));
+  RETURN_IF_ERROR(OpenShims(*core));
   ASSIGN_OR_RETURN(core->cni, Cni::Open(CniOptionsOf(config), loop));
   Core& shared = *core;
   core->monitor = std::make_unique<ShimMonitor>(
@@ -97,7 +116,9 @@ Runtime::~Runtime() {
   // No callback of ours may run while the members go.
   core_->loop.Stop();
   // Without pods nothing is mounted below it; a daemon that has none leaves nothing behind.
-  if (core_->index.pods.All().empty()) (void)RemovePrivateMount(core_->config.state + "/pods");
+  if (!core_->index.pods.All().empty()) return;
+  (void)RemovePrivateMount(core_->config.state + "/pods");
+  if (NeedsShimCgroup(*core_)) (void)core_->cgroups->Remove(kShimCgroup);
 }
 
 PodManager& Runtime::pods() {

@@ -141,6 +141,17 @@ Result<ShimLauncher> ShimLauncher::Open(const std::string& shim_path) {
   return ShimLauncher(std::move(binary));
 }
 
+Status ShimLauncher::UseCgroup(const CgroupJoin& join) {
+  std::vector<std::string> paths = join.tasks_files;
+  if (!join.directory.empty()) paths = {join.directory + "/cgroup.procs"};
+  std::vector<UniqueFd> files;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(files.emplace_back(), ::berth::Open(path, O_WRONLY));
+  }
+  cgroup_files_ = std::move(files);
+  return Ok();
+}
+
 // By our own pid and not "self": it is the child that opens it.
 std::string ShimLauncher::Path() const {
   return StrCat("/proc/", getpid(), "/fd/", binary_.get());
@@ -152,6 +163,11 @@ Result<Child> ShimLauncher::Start(int state_dir) const {
   options.path = Path();
   options.args = {kShimName};
   options.child_fds = {listener.get(), state_dir, 2};
+  if (!cgroup_files_.empty()) {
+    options.args.emplace_back("join");
+    options.args.push_back(StrCat(cgroup_files_.size()));
+    for (const UniqueFd& file : cgroup_files_) options.child_fds.push_back(file.get());
+  }
   options.new_session = true;
   return Spawn(options);
 }

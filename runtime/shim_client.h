@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/result.h"
+#include "runtime/cgroup.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
@@ -70,6 +71,8 @@ class ShimLauncher {
  public:
   static Result<ShimLauncher> Open(const std::string& shim_path);
 
+  // From now on shims move into that cgroup, out of the daemon's own, before anything else.
+  Status UseCgroup(const CgroupJoin& join);
   // Listens in the container's directory and starts a shim on it. It ends by itself if the first
   // connection closes without a launch.
   Result<Child> Start(int state_dir) const;
@@ -85,6 +88,7 @@ class ShimLauncher {
   std::string Path() const;
 
   UniqueFd binary_;
+  std::vector<UniqueFd> cgroup_files_;  // each takes a "0" of who wants to move there
 };
 
 }  // namespace berth::runtime

@@ -1,5 +1,6 @@
 // berth-shim: the parent of one container's processes. Started by berthd with these descriptors:
 //   0  the listening socket      1  the container's state directory      2  where a last word goes
+// and with the arguments "join N": from 3 on, N files of a cgroup that it moves into.
 // It changes nothing until the daemon asks for a launch (docs/SHIM_PROTOCOL.md).
 
 #include <fcntl.h>
@@ -25,6 +26,16 @@ Result<UniqueFd> TakeInherited(int fd) {
   UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null.ok() || dup2(null.get(), fd) < 0) return ErrnoError("/dev/null");
   return copy;
+}
+
+// One that cannot move works all the same, where it is.
+void JoinCgroup(int files) {
+  for (int fd = 3; fd < 3 + files; ++fd) {
+    const UniqueFd file(fd);
+    Status joined = WriteAll(fd, "0");
+    if (joined.ok()) continue;
+    (void)WriteAll(2, StrCat("berth-shim: join cgroup: ", joined.error().message(), "\n"));
+  }
 }
 
 Status Serve() {
@@ -60,6 +71,9 @@ int main(int argc, char** argv) {
     return berth::shim::RunPodInit(in_user_namespace);
   }
   if (argc == 2 && strcmp(argv[1], "pod-namespaces") == 0) return berth::shim::RunPodNamespaces();
+  if (argc == 3 && strcmp(argv[1], "join") == 0) {
+    berth::shim::JoinCgroup(berth::ParseNumber<int>(argv[2]).value_or(0));
+  }
   berth::Status status = berth::shim::Serve();
   if (status.ok()) return 0;
   (void)berth::WriteAll(2, berth::StrCat("berth-shim: ", status.error().message(), "\n"));
