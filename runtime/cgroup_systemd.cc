@@ -180,11 +180,19 @@ Status SystemdCgroupDriver::MakeScope(const std::string& scope, const UnitProper
 }
 
 Status SystemdCgroupDriver::MakeSlice(const std::string& slice, const UnitProperties& limits) {
+  // What systemd makes by itself on the way would be stopped as soon as a shutdown begins, with all
+  // that is in it.
+  const std::string parent(ParentOf(slice));
+  if (parent.ends_with(kSliceSuffix) && faccessat(root_.get(), parent.c_str() + 1, F_OK, 0) != 0) {
+    RETURN_IF_ERROR(MakeSlice(parent, {}));
+  }
   const std::string unit(Base(slice));
   const Context context = Context::WithTimeoutMs(kTotalMs);
-  const UnitProperties properties = Common("Berth pod", limits);
+  const UnitProperties properties = Common("Berth pods", limits);
+  UnitProperties first = properties;
+  first.push_back({"DefaultDependencies", false});
   while (true) {
-    Status status = bus_->Start(context, unit, properties);
+    Status status = bus_->Start(context, unit, first);
     // Systemd makes the slices that a scope needs by itself.
     if (status.code() == Code::kAlreadyExists) {
       status = bus_->SetProperties(context, unit, properties);
