@@ -85,6 +85,22 @@ class Run:
                                   process.returncode, output)
             self.stage(f"test {preset} in a VM, {driver} driver", work)
 
+    def units_in_vms(self, preset):
+        """berthd as a unit: its life under systemd, and the machine's shutdown."""
+        programs = os.path.abspath(os.path.join("build", preset, "bin"))
+        shared = os.path.join(os.path.abspath(os.path.join("build", preset)), "shutdown-vm")
+        vm = ["hack/vm-run", "--timeout", "600"]
+        for driver in ("systemd", "cgroupfs"):
+            self.command(f"units in a VM, {driver} driver",
+                         [*vm, "--", "tests/vm/unit_test.sh", programs, driver])
+            subprocess.run(["rm", "-rf", shared], check=True)
+            os.makedirs(shared)
+            test = "tests/vm/shutdown_test.sh"
+            # The machine is gone with its last word; what the pods have written is judged.
+            subprocess.run([*vm, "--share", shared, "--", test, "run", programs, driver, shared],
+                           check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.command(f"shutdown of a VM, {driver} driver", [test, "check", shared])
+
     def packages_in_a_vm(self, preset):
         """The Debian package of that build is installed, upgraded to a later one and purged."""
         def work():
@@ -161,6 +177,7 @@ def main():
     if options.vm:
         if run.build("dev"):
             run.in_vms("dev")
+            run.units_in_vms("dev")
             run.packages_in_a_vm("dev")
         return run.summary(options.setup_ns / 1e9)
     if options.filter:
@@ -173,6 +190,7 @@ def main():
         run.ctest("dev", selection)
         if not options.quick and not options.filter:
             run.in_vms("dev")
+            run.units_in_vms("dev")
             run.packages_in_a_vm("dev")
             run.command("lint", ["hack/lint"])
     if not options.quick and not options.filter:
