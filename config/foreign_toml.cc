@@ -81,6 +81,10 @@ bool IsBareKey(const std::string& part) {
 
 }  // namespace
 
+bool IsEmptyText(const Json& value) {
+  return value.is_string() && value.get_ref<const std::string&>().empty();
+}
+
 std::string ForeignKey::Name() const {
   std::vector<std::string> parts;
   for (const std::string& part : path) {

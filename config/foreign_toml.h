@@ -23,6 +23,8 @@ struct ForeignKey {
   std::string ValueText() const;
 };
 
+bool IsEmptyText(const Json& value);
+
 // In the order of the file. NotFound if it is missing, InvalidArgument with file and line if it is
 // no TOML. At most 1 MiB.
 Result<std::vector<ForeignKey>> ReadForeignToml(const std::string& file);

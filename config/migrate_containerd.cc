@@ -96,7 +96,8 @@ class ContainerdMigration {
   void Key(const ForeignKey& key) {
     const std::vector<std::string> path = Plain(key.path);
     if (Matches("cri/containerd/runtimes/*/**", path)) return Runtime(path[3], path, key);
-    if (Matches("cri/registry/config_path", path) && key.value.is_string() && key.value != "") {
+    if (Matches("cri/registry/config_path", path) && key.value.is_string() &&
+        !IsEmptyText(key.value)) {
       certs_ = key;
       return;
     }
@@ -107,7 +108,7 @@ class ContainerdMigration {
       return TakeTls(migrator_, key, path[3], path[5]);
     }
     if (Matches("cri/containerd/default_runtime_name", path)) {
-      if (key.value == "runc" || key.value == "") {
+      if (key.value == "runc" || IsEmptyText(key.value)) {
         return migrator_.NotNeeded(key, "pods without a RuntimeClass have the built-in runtime");
       }
       return migrator_.Missing(key, StrCat("pods without a RuntimeClass always have the built-in "
@@ -212,6 +213,7 @@ const std::vector<Rule>& ContainerdMigration::RuntimeRules() {
   return rules;
 }
 
+// NOLINTNEXTLINE(readability-function-size): a table
 const std::vector<Rule>& ContainerdMigration::Rules() {
   static const std::vector<Rule> rules = {
       // The daemon itself.

@@ -77,6 +77,7 @@ void TakeInsecure(Migrator& migrator, const ForeignKey& from) {
   migrator.Missing(from, StrCat("registries are named one by one; left out: ", Join(ranges, ", ")));
 }
 
+// NOLINTNEXTLINE(readability-function-size): a table
 const std::vector<Rule>& Rules() {
   static const std::vector<Rule> rules = {
       {.key = "crio/root", .why = kOwnStore},

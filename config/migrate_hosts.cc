@@ -216,7 +216,7 @@ void TakeMirrors(Migrator& migrator, const ForeignKey& from, const std::string& 
 void TakeTls(Migrator& migrator, const ForeignKey& from, const std::string& host,
              const std::string& key) {
   if (key == "insecure_skip_verify") return TakeSkipVerify(migrator, from, host);
-  if (from.value == "") return migrator.NotNeeded(from, "empty or off");
+  if (IsEmptyText(from.value)) return migrator.NotNeeded(from, "empty or off");
   if (key == "ca_file") return TakeCa(migrator, from, host);
   if (key == "cert_file" || key == "key_file") {
     return migrator.Missing(from, kNoClientCertificate);

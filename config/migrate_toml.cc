@@ -27,49 +27,56 @@ std::string OriginOf(const Migration& migration, const std::string& key) {
   return "";
 }
 
-}  // namespace
-
-std::string ToToml(const Migration& migration) {
-  Config usual, taken = migration.config;  // KeysOf hands out pointers for writing
+// The keys of everything but registries and handlers: those without a section first.
+std::string PlainKeys(const Migration& migration, Config& taken) {
+  Config usual;  // KeysOf hands out pointers for writing
   const std::vector<Key> before = KeysOf(usual), after = KeysOf(taken);
   std::string top, sections, section;
   for (size_t i = 0; i < after.size(); ++i) {
     const Json value = ValueOf(after[i]);
     if (value == ValueOf(before[i])) continue;
     const size_t dot = after[i].name.find('.');
-    std::string& out = dot == std::string::npos ? top : sections;
-    if (dot != std::string::npos && section != after[i].name.substr(0, dot)) {
+    const bool is_top = dot == std::string::npos;
+    std::string& out = is_top ? top : sections;
+    if (!is_top && section != after[i].name.substr(0, dot)) {
       section = after[i].name.substr(0, dot);
       out += StrCat("\n[", section, "]\n");
     }
     out += OriginOf(migration, after[i].name);
-    out += StrCat(after[i].name.substr(dot == std::string::npos ? 0 : dot + 1), " = ",
-                  ToText(value), "\n");
+    out += StrCat(after[i].name.substr(is_top ? 0 : dot + 1), " = ", ToText(value), "\n");
   }
+  return top + sections;
+}
+
+// One table of a name: "[kind."name"]"; `origin` is how its keys are called in notes.
+std::string NamedTable(const Migration& migration, const std::string& title,
+                       const std::string& origin, const std::vector<Key>& keys) {
+  std::string table;
+  for (const Key& key : keys) {
+    const Json value = ValueOf(key);
+    const bool is_empty = value == false || IsEmptyText(value) || value == Json::array();
+    if (!is_empty) table += StrCat(key.name, " = ", ToText(value), "\n");
+  }
+  if (table.empty()) return "";
+  return StrCat("\n", OriginOf(migration, origin), "[", title, "]\n", table);
+}
+
+}  // namespace
+
+std::string ToToml(const Migration& migration) {
+  Config taken = migration.config;
+  std::string out =
+      "# Berth's configuration: what differs from the defaults (berthd config default).\n";
+  out += PlainKeys(migration, taken);
   for (auto& [name, registry] : taken.image.registries) {
-    std::string table;
-    for (const Key& key : KeysOf(registry)) {
-      const Json value = ValueOf(key);
-      if (value != false && value != "") table += StrCat(key.name, " = ", ToText(value), "\n");
-    }
-    if (!table.empty()) {
-      sections += StrCat("\n", OriginOf(migration, StrCat("registry.", Quoted(name), ".")),
-                         "[registry.", Quoted(name), "]\n", table);
-    }
+    const std::string title = StrCat("registry.", Quoted(name));
+    out += NamedTable(migration, title, title + ".", KeysOf(registry));
   }
   for (auto& [name, handler] : taken.runtime_handlers) {
-    sections += StrCat("\n", OriginOf(migration, "runtime_handlers." + name), "[runtime_handlers.",
-                       Quoted(name), "]\n");
-    for (const Key& key : KeysOf(handler)) {
-      const Json value = ValueOf(key);
-      if (key.name == "type" || !value.empty()) {
-        if (value != "") sections += StrCat(key.name, " = ", ToText(value), "\n");
-      }
-    }
+    out += NamedTable(migration, StrCat("runtime_handlers.", Quoted(name)),
+                      "runtime_handlers." + name, KeysOf(handler));
   }
-  return StrCat(
-      "# Berth's configuration: what differs from the defaults (berthd config default).\n", top,
-      sections);
+  return out;
 }
 
 }  // namespace berth::config

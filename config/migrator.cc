@@ -30,8 +30,8 @@ Status AssignJson(const Key& key, const Json& value) {
 }
 
 bool IsNothing(const Json& value) {
-  return value == false || value == 0 || value == "" || (value.is_array() && value.empty()) ||
-         (value.is_object() && value.empty());
+  return value == false || value == 0 || IsEmptyText(value) ||
+         (value.is_array() && value.empty()) || (value.is_object() && value.empty());
 }
 
 }  // namespace
