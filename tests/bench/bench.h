@@ -19,6 +19,7 @@ struct Target {
   std::string name;
   std::string socket_path;
   // The runtime runs in it and pods are made below it; empty: no CPU figures of the runtime itself.
+  // With a name like "/x.slice" it is one of systemd's, and so are the pods'.
   std::string cgroup;
   std::unique_ptr<CriClient> client;
   pid_t daemon_pid = 0;
@@ -89,6 +90,9 @@ struct Pod {
     return stop_container_ns + remove_container_ns + stop_pod_ns + remove_pod_ns;
   }
 };
+
+// The cgroup_parent of that pod alone, or of all pods together.
+std::string CgroupParent(const Target& target, const std::string& pod);
 
 // Pods that do not exist yet, with names of their own and with log directories, which it makes.
 Result<std::vector<Pod>> PlanPods(const Bench& bench, const Target& target, int count,

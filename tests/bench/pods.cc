@@ -71,13 +71,25 @@ Status CheckInterrupted(const Bench& bench) {
   return Error(Code::kCancelled, "interrupted");
 }
 
+std::string CgroupParent(const Target& target, const std::string& pod) {
+  constexpr std::string_view kSlice = ".slice";
+  if (!target.cgroup.ends_with(kSlice)) {
+    return StrCat(target.cgroup, "/pods", pod.empty() ? "" : "/", pod);
+  }
+  // As kubelet does: a dash in a slice's name is a level of its own.
+  std::string name = pod;
+  std::replace(name.begin(), name.end(), '-', '_');
+  const std::string_view stem(target.cgroup.data() + 1, target.cgroup.size() - kSlice.size() - 1);
+  return StrCat(stem, "-pods", name.empty() ? "" : "-", name, kSlice);
+}
+
 Result<std::vector<Pod>> PlanPods(const Bench& bench, const Target& target, int count,
                                   bool host_network) {
   std::vector<Pod> pods(count);
   for (Pod& pod : pods) {
     pod.spec.name = StrCat("bench-", NewId().substr(0, 12));
     pod.spec.host_network = host_network;
-    pod.spec.cgroup_parent = StrCat(target.cgroup, "/pods");
+    pod.spec.cgroup_parent = CgroupParent(target, "");
     pod.spec.log_directory = StrCat(bench.log_root, "/", pod.spec.name);
     RETURN_IF_ERROR(MakeDirs(pod.spec.log_directory, 0755));
   }

@@ -82,7 +82,7 @@ Status MeasurePolling(Bench& bench, Target& target) {
 // With a cgroup for each, as kubelet makes them: statistics of pods are read from these.
 Result<std::vector<Pod>> PlanPodsWithCgroups(const Bench& bench, const Target& target, int count) {
   ASSIGN_OR_RETURN(auto pods, PlanPods(bench, target, count, /*host_network=*/false));
-  for (Pod& pod : pods) pod.spec.cgroup_parent += "/" + pod.spec.name;
+  for (Pod& pod : pods) pod.spec.cgroup_parent = CgroupParent(target, pod.spec.name);
   return pods;
 }
 
