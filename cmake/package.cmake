@@ -3,6 +3,10 @@ install(TARGETS berthd berth DESTINATION bin)
 install(TARGETS berth-shim berth-unpack DESTINATION libexec/berth)
 install(FILES config/berthd.service config/berth-stop-pods.service
         DESTINATION /lib/systemd/system)
+foreach(slice berth berth- kubepods kubepods-)
+  install(FILES config/pods-slice.conf DESTINATION /lib/systemd/system/${slice}.slice.d
+          RENAME 10-berth.conf)
+endforeach()
 install(FILES packaging/tmpfiles.conf DESTINATION lib/tmpfiles.d RENAME berth.conf)
 install(FILES config/berth.toml DESTINATION /etc/berth RENAME config.toml)
 install(DIRECTORY DESTINATION /etc/berth/conf.d)

@@ -110,7 +110,6 @@ class SystemdCgroupDriver final : public CgroupDriver {
 
  private:
   Status MakeScope(const std::string& scope, const UnitProperties& limits, pid_t shim);
-  Status EnsureSlice(const std::string& slice);
   Status MakeSlice(const std::string& slice, const UnitProperties& limits);
   Status StartScope(const Context& context, const std::string& scope,
                     const UnitProperties& properties, pid_t shim);
@@ -167,7 +166,6 @@ Status SystemdCgroupDriver::Settle(pid_t shim, const std::string& scope) {
 Status SystemdCgroupDriver::MakeScope(const std::string& scope, const UnitProperties& limits,
                                       pid_t shim) {
   if (shim == 0) return Error(Code::kInternal, StrCat("scope ", scope, ": without a process"));
-  RETURN_IF_ERROR(EnsureSlice(std::string(ParentOf(scope))));
   UnitProperties properties = Common("Berth container", limits);
   properties.push_back({"Slice", std::string(Base(ParentOf(scope)))});
   properties.push_back({"Delegate", true});
@@ -181,23 +179,12 @@ Status SystemdCgroupDriver::MakeScope(const std::string& scope, const UnitProper
   return Settle(shim, scope);
 }
 
-// One that systemd makes by itself, since a unit in it needs it, would be stopped as soon as a
-// shutdown begins, with all that is in it.
-Status SystemdCgroupDriver::EnsureSlice(const std::string& slice) {
-  if (!slice.ends_with(kSliceSuffix)) return Ok();
-  if (faccessat(root_.get(), slice.c_str() + 1, F_OK, 0) == 0) return Ok();
-  return MakeSlice(slice, {});
-}
-
 Status SystemdCgroupDriver::MakeSlice(const std::string& slice, const UnitProperties& limits) {
-  RETURN_IF_ERROR(EnsureSlice(std::string(ParentOf(slice))));
   const std::string unit(Base(slice));
   const Context context = Context::WithTimeoutMs(kTotalMs);
   const UnitProperties properties = Common("Berth pods", limits);
-  UnitProperties first = properties;
-  first.push_back({"DefaultDependencies", false});
   while (true) {
-    Status status = bus_->Start(context, unit, first);
+    Status status = bus_->Start(context, unit, properties);
     // Systemd makes the slices that a scope needs by itself.
     if (status.code() == Code::kAlreadyExists) {
       status = bus_->SetProperties(context, unit, properties);

@@ -88,18 +88,18 @@ class Run:
     def units_in_vms(self, preset):
         """berthd as a unit: its life under systemd, and the machine's shutdown."""
         programs = os.path.abspath(os.path.join("build", preset, "bin"))
-        shared = os.path.join(os.path.abspath(os.path.join("build", preset)), "shutdown-vm")
         vm = ["hack/vm-run", "--timeout", "600"]
         for driver in ("systemd", "cgroupfs"):
             self.command(f"units in a VM, {driver} driver",
                          [*vm, "--", "tests/vm/unit_test.sh", programs, driver])
-        subprocess.run(["rm", "-rf", shared], check=True)
-        os.makedirs(shared)
-        test = "tests/vm/shutdown_test.sh"
-        # The machine is gone with its last word; what the pods have written is judged.
-        subprocess.run([*vm, "--share", shared, "--", test, "run", programs, "cgroupfs", shared],
-                       check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.command("shutdown of a VM", [test, "check", shared])
+            shared = os.path.abspath(os.path.join("build", preset, f"shutdown-{driver}"))
+            subprocess.run(["rm", "-rf", shared], check=True)
+            os.makedirs(shared)
+            test = "tests/vm/shutdown_test.sh"
+            # The machine is gone with its last word; what the pods have written is judged.
+            subprocess.run([*vm, "--share", shared, "--", test, "run", programs, driver, shared],
+                           check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.command(f"shutdown of a VM, {driver} driver", [test, "check", shared])
 
     def packages_in_a_vm(self, preset):
         """The Debian package of that build is installed, upgraded to a later one and purged."""

@@ -27,6 +27,9 @@ install -m 755 "$bin"/berthd "$bin"/berth /usr/bin/
 install -D -m 755 -t /usr/libexec/berth "$bin"/berth-shim "$bin"/berth-unpack
 install -m 644 "$repository"/config/berthd.service "$repository"/config/berth-stop-pods.service \
   /etc/systemd/system/
+for slice in berth berth- kubepods kubepods-; do
+  install -D -m 644 "$repository/config/pods-slice.conf" "/etc/systemd/system/$slice.slice.d/10-berth.conf"
+done
 mkdir -p /etc/berth/conf.d /scratch/berth /scratch/registry
 cat >/etc/berth/config.toml <<EOT
 root = "/scratch/berth"
