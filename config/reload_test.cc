@@ -14,6 +14,7 @@ using ::testing::IsEmpty;
 
 std::vector<std::string> Lines(const std::vector<Change>& changes) {
   std::vector<std::string> lines;
+  lines.reserve(changes.size());
   for (const Change& change : changes) {
     lines.push_back(StrCat(change.key, ": ", change.before, " -> ", change.after,
                            change.is_live ? "" : " (restart)"));
