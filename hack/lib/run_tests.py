@@ -72,9 +72,10 @@ class Run:
             os.makedirs(os.path.join(reports, driver))
             # /scratch is a file system on a disk; the guest's root is an overlay, which cannot have
             # another overlay in it.
+            prepare = "mkdir -m 1777 /scratch/tmp && mount --bind /scratch/tmp /var/tmp && exec \"$@\""
             running[driver] = subprocess.Popen(
                 ["hack/vm-run", "--mem", "4096", "--timeout", "1800", "--share", reports, "--",
-                 "env", "TMPDIR=/scratch", f"BERTH_TEST_CGROUP_DRIVER={driver}",
+                 "sh", "-c", prepare, "sh", "env", "TMPDIR=/scratch", f"BERTH_TEST_CGROUP_DRIVER={driver}",
                  f"GTEST_OUTPUT=xml:{reports}/{driver}/", "ctest", "--test-dir", build,
                  "--output-on-failure", "--no-tests=error", *selection],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

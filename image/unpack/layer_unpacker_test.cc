@@ -250,7 +250,7 @@ TEST_F(UnpackerTest, MemoryStaysBounded) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer's memory has no bounds";
 #endif
-  const Context context = Context::WithTimeoutMs(100'000);
+  const Context context = Context::WithTimeoutMs(300'000);
   const std::string megabyte(1 << 20, '\0');
   TarBuilder tar;
   tar.File("f", "x");
