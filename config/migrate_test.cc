@@ -189,7 +189,7 @@ class MigrateTest : public ::testing::Test {
     EXPECT_TRUE(RemoveTreeAt(parent->get(), dir_.substr(dir_.rfind('/') + 1)).ok());
   }
   std::string Write(const std::string& name, const std::string& text) {
-    const std::string path = StrCat(dir_, "/", name);
+    std::string path = StrCat(dir_, "/", name);
     EXPECT_TRUE(MakeDirs(path.substr(0, path.rfind('/')), 0755).ok());
     std::ofstream(path) << text;
     return path;
