@@ -92,7 +92,14 @@ Status DoNotBlock(const ProcessStreams& streams) {
 Status CheckExecCommand(const std::vector<std::string>& command) {
   if (command.empty() || command[0].empty()) return Error(Code::kInvalidArgument, "cmd: missing");
   size_t bytes = 0;
-  for (const std::string& arg : command) bytes += arg.size();
+  for (const std::string& arg : command) {
+    // A program would see no more than what is before it.
+    if (arg.find('\0') != std::string::npos) {
+      return Error(Code::kInvalidArgument,
+                   StrCat("cmd: \"", Printable(arg, 64), "\" has a NUL byte"));
+    }
+    bytes += arg.size();
+  }
   if (bytes + 16 * command.size() <= (60 << 10)) return Ok();
   return Error(Code::kInvalidArgument, StrCat("cmd: ", bytes, " bytes in ", command.size(),
                                               " words are more than the 60 KiB that are possible"));

@@ -38,7 +38,9 @@ Status CheckDnsEntries(const char* field, const std::vector<std::string>& entrie
 }
 
 Result<std::string> ResolvConf(const PodConfig& config) {
-  if (!config.dns) {
+  // As kubelet and crictl leave it where the host's is meant: not there, or there without a word.
+  if (!config.dns || (config.dns->servers.empty() && config.dns->searches.empty() &&
+                      config.dns->options.empty())) {
     auto host = ReadFile("/etc/resolv.conf", kMaxHostFileBytes);
     if (host.code() == Code::kNotFound) return std::string();
     return host;

@@ -27,6 +27,17 @@ TEST(PodFiles, ResolvConfIsWhatKubeletAsksFor) {
   EXPECT_NE(ReadFile(dir / "hosts")->find("10.88.0.5\tweb\n"), std::string::npos);
 }
 
+TEST(PodFiles, WithoutAWordOnDnsTheHostsIsCopied) {
+  auto host = ReadFile("/etc/resolv.conf");
+  for (const auto& dns : {std::optional<DnsConfig>(), std::optional<DnsConfig>(DnsConfig{})}) {
+    testing::TempDir dir;
+    PodConfig config = SomePod();
+    config.dns = dns;
+    ASSERT_TRUE(CreatePodFiles(dir.path(), config, {}).ok());
+    EXPECT_EQ(*ReadFile(dir / "resolv.conf"), host.ok() ? *host : "");
+  }
+}
+
 TEST(PodFiles, TheHostsNetworkBringsTheHostsFiles) {
   testing::TempDir dir;
   PodConfig config = SomePod();

@@ -17,6 +17,9 @@ CniPod CniPodOf(const Core& core, const Pod& pod);
 // pod that was made half-way. Containers must have stopped.
 Status TearDownPod(Core& core, const Context& context, PodEntry& entry);
 
+// What the record of a pod says that was torn down.
+void MarkStopped(PodRecord& record);
+
 // Removes the directory, the record and the index entry of a pod that was torn down.
 Status ForgetPod(Core& core, const std::string& id);
 

@@ -18,6 +18,7 @@
 #include "runtime/core.h"
 #include "runtime/lsm.h"
 #include "runtime/netns.h"
+#include "runtime/oci_spec_parts.h"
 #include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/pod_lifecycle.h"
@@ -63,8 +64,8 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
     auto parent = core.cgroups->ParentPath(config.cgroup_parent);
     if (!parent.ok()) return std::move(parent).error().Wrap("linux.cgroup_parent");
   }
-  if (!config.log_directory.empty() && config.log_directory[0] != '/') {
-    return Error(Code::kInvalidArgument, "log_directory is not an absolute path");
+  if (!config.log_directory.empty()) {
+    RETURN_IF_ERROR(CleanContainerPath("log_directory", config.log_directory));
   }
   const NamespaceOptions& namespaces = config.security.namespaces;
   if (namespaces.network != NamespaceMode::kPod && namespaces.network != NamespaceMode::kNode) {
@@ -219,6 +220,12 @@ Status TearDownPod(Core& core, const Context& context, PodEntry& entry) {
   return UnmountPodFiles(dir);
 }
 
+void MarkStopped(PodRecord& record) {
+  record.phase = std::max(record.phase, PodPhase::kStopped);
+  record.init = {};
+  record.pod.ips.clear();  // other pods' from now on
+}
+
 Status ForgetPod(Core& core, const std::string& id) {
   const auto entry = core.index.pods.Find(id);
   if (entry) {
@@ -291,15 +298,11 @@ Status StopLocked(Core& core, const Context& context, PodEntry& entry) {
   Failpoint("stop_pod.recorded");
   RETURN_IF_ERROR(StopContainersOf(core, context, id));
   RETURN_IF_ERROR(TearDownPod(core, context, entry));
-  auto stopped = [](PodRecord& record) {
-    record.phase = std::max(record.phase, PodPhase::kStopped);
-    record.init = {};
-  };
   // A removal that is tried again has told of it before.
   const bool again =
       entry.With([](const PodRecord& record) { return record.phase >= PodPhase::kStopped; });
-  return again ? core.Save(entry, stopped)
-               : core.SaveAndTell(entry, stopped, {EventType::kStopped});
+  return again ? core.Save(entry, MarkStopped)
+               : core.SaveAndTell(entry, MarkStopped, {EventType::kStopped});
 }
 
 bool IsStopped(PodEntry& entry) {

@@ -134,10 +134,7 @@ Status RecoverPod(Core& core, PodEntry& entry) {
       const Context context = Context::ForUndo(60'000);
       RETURN_IF_ERROR(StopContainersOf(core, context, record.pod.id));
       RETURN_IF_ERROR(TearDownPod(core, context, entry));
-      return core.Save(entry, [](PodRecord& r) {
-        r.phase = PodPhase::kStopped;
-        r.init = {};
-      });
+      return core.Save(entry, MarkStopped);
     }
     case PodPhase::kStopped:
       return Ok();

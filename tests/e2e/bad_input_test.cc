@@ -57,6 +57,12 @@ INSTANTIATE_TEST_SUITE_P(
                [](auto& request) { request.mutable_config()->set_hostname(std::string(65, 'h')); }},
         BadPod{"RelativeLogDirectory", Code::kInvalidArgument, "log_directory",
                [](auto& request) { request.mutable_config()->set_log_directory("../logs"); }},
+        BadPod{"LogDirectoryOnAParent", Code::kInvalidArgument, "log_directory",
+               [](auto& request) { request.mutable_config()->set_log_directory("/tmp/../etc"); }},
+        BadPod{"LogDirectoryWithANul", Code::kInvalidArgument, "log_directory",
+               [](auto& request) {
+                 request.mutable_config()->set_log_directory(std::string("/tmp\0x", 6));
+               }},
         BadPod{"HostPort", Code::kInvalidArgument, "port",
                [](auto& request) {
                  request.mutable_config()->add_port_mappings()->set_host_port(70000);

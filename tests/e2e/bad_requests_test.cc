@@ -181,6 +181,19 @@ INSTANTIATE_TEST_SUITE_P(
                      request.set_cmd(0, "");
                      return Ask(cri, request);
                    }},
+        BadRequest{"ExecSyncANul", "cmd: ",
+                   [](Cri& cri, const std::string&, const std::string& container) {
+                     auto request = Exec<rt::ExecSyncRequest>(container);
+                     request.add_cmd(std::string("1\0002", 3));
+                     return Ask(cri, request);
+                   }},
+        BadRequest{"ExecANul", "cmd: ",
+                   [](Cri& cri, const std::string&, const std::string& container) {
+                     auto request = Exec<rt::ExecRequest>(container);
+                     request.set_stdout(true);
+                     request.add_cmd(std::string("1\0002", 3));
+                     return Ask(cri, request);
+                   }},
         BadRequest{"ExecSyncALongWord", "cmd: 200008 bytes",
                    [](Cri& cri, const std::string&, const std::string& container) {
                      auto request = Exec<rt::ExecSyncRequest>(container);

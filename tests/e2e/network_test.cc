@@ -130,6 +130,11 @@ TEST_F(Network, StoppingGivesTheAddressBack) {
   stop.set_pod_sandbox_id(*pod);
   ASSERT_OK(cri().Call(stop));
   EXPECT_EQ(AddressesInUse(ipam), before);
+  // The next pod may have it, so this one does not claim it any longer.
+  auto status = PodStatus(*pod);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->network().ip(), "");
+  EXPECT_EQ(status->network().additional_ips_size(), 0);
 }
 
 // Nodes of their own, whose network is wrong.
