@@ -77,6 +77,7 @@ class SystemdTest : public ::testing::Test {
   int StartMany(int threads, int each) {
     std::atomic<int> failed = 0;
     std::vector<std::thread> running;
+    running.reserve(static_cast<size_t>(threads));
     for (int t = 0; t < threads; ++t) {
       running.emplace_back([&, t] {
         for (int i = 0; i < each; ++i) failed += StartOne(StrCat("m", t, "x", i)) ? 0 : 1;

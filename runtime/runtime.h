@@ -24,9 +24,9 @@ namespace berth::runtime {
 class Runtime {
  public:
   // Opens meta.db, finds what a former daemon left and finishes or undoes it (docs/RECOVERY.md); it
-  // returns when every pod and container has its true state. `config` names the shim's program. All
+  // returns when every pod and container has its true state. `live` names the shim's program. All
   // arguments must outlive it.
-  static Result<std::unique_ptr<Runtime>> Open(const config::LiveConfig& config, EventLoop& loop,
+  static Result<std::unique_ptr<Runtime>> Open(const config::LiveConfig& live, EventLoop& loop,
                                                snapshotter::Snapshotter& snapshotter,
                                                image::ImageStore& images);
   // Stops the loop and leaves every container running.

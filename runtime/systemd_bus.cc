@@ -176,7 +176,7 @@ Status SystemdBus::Start(const Context& context, const std::string& unit,
   call->method = "StartTransientUnit";
   call->unit = unit;
   call->properties = properties;
-  return Make(context, std::move(call));
+  return Make(context, call);
 }
 
 Status SystemdBus::SetProperties(const Context& context, const std::string& unit,
@@ -185,18 +185,18 @@ Status SystemdBus::SetProperties(const Context& context, const std::string& unit
   call->method = "SetUnitProperties";
   call->unit = unit;
   call->properties = properties;
-  return Make(context, std::move(call));
+  return Make(context, call);
 }
 
 Status SystemdBus::Stop(const Context& context, const std::string& unit) {
   auto call = std::make_shared<Call>();
   call->method = "StopUnit";
   call->unit = unit;
-  Status status = Make(context, std::move(call));
+  Status status = Make(context, call);
   return status.code() == Code::kNotFound ? Ok() : status;
 }
 
-Status SystemdBus::Make(const Context& context, std::shared_ptr<Call> call) {
+Status SystemdBus::Make(const Context& context, const std::shared_ptr<Call>& call) {
   call->done.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!call->done.ok()) return ErrnoError("eventfd");
   {

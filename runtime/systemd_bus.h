@@ -53,7 +53,7 @@ class SystemdBus {
 
   explicit SystemdBus(std::string socket_path) : socket_path_(std::move(socket_path)) {}
 
-  Status Make(const Context& context, std::shared_ptr<Call> call);
+  Status Make(const Context& context, const std::shared_ptr<Call>& call);
   // The rest runs on the bus's thread.
   void Run();
   void Wait();
