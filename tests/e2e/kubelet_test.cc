@@ -18,8 +18,6 @@
 namespace berth::e2e {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr char kPodUid[] = "io.kubernetes.pod.uid";
 
 class Kubelet : public E2eTest {

@@ -259,7 +259,7 @@ Node::~Node() {
 std::string Node::PodParent(const std::string& name) {
   std::string escaped = name;  // as kubelet does it: a dash would be a slice in between
   std::replace(escaped.begin(), escaped.end(), '-', '_');
-  const std::string parent = systemd_ ? CgroupOf(escaped) : CgroupOf(name);
+  std::string parent = systemd_ ? CgroupOf(escaped) : CgroupOf(name);
   pod_parents_.insert(parent.substr(1));
   return parent;
 }
