@@ -242,6 +242,7 @@ TEST_F(PullerFailureTest, PullsOfTheSameJoin) {
 }
 
 TEST_F(PullerFailureTest, WhoeverJoinsSeesTheSameProgress) {
+  Open({});  // with the long stall timeout: one layer waits for the other
   const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b", 1000)});
   registry_.Add("v1", built);
   std::atomic<bool> go{false};
