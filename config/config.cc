@@ -1,15 +1,13 @@
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
 #include "config/config.h"
 
 #include <fcntl.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "config/keys.h"
+#include "config/toml.h"
 
 namespace berth::config {
 

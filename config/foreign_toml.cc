@@ -1,12 +1,9 @@
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
 #include "config/foreign_toml.h"
-
-#include <toml++/toml.h>
 
 #include <algorithm>
 
 #include "base/file.h"
+#include "config/toml.h"
 
 namespace berth::config {
 
