@@ -56,6 +56,11 @@ struct Config {
     int pull_io_weight = 20;
     std::vector<std::string> pinned;
     std::map<std::string, Registry> registries;
+    // Directories with HOST/hosts.toml; of several that know a host, the first.
+    std::vector<std::string> registry_config_dirs = {"/etc/berth/certs.d",
+                                                     "/etc/containerd/certs.d"};
+    // Docker's config.json, for pulls that come without credentials; empty: none.
+    std::string credentials_file;
   } image;
 
   struct Runtime {

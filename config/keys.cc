@@ -117,6 +117,8 @@ std::vector<Key> KeysOf(Config& c) {
       {"image.pull_cpu_weight", &c.image.pull_cpu_weight, nullptr, 1, 10'000},
       {"image.pull_io_weight", &c.image.pull_io_weight, nullptr, 1, 10'000},
       {"image.pinned", &c.image.pinned, CheckImageName},
+      {"image.registry_config_dirs", &c.image.registry_config_dirs, CheckPath},
+      {"image.credentials_file", &c.image.credentials_file, CheckOptionalPath},
       {"streaming.address", &c.streaming.address, CheckAddress},
       {"streaming.port", &c.streaming.port, nullptr, 0, UINT16_MAX},
       {"streaming.tls_cert_file", &c.streaming.tls_cert_file, CheckOptionalPath},

@@ -36,8 +36,11 @@ image::PullCgroupOptions PullCgroupOptionsOf(const config::Config::Image& config
 image::PullerOptions PullerOptionsOf(const config::Config::Image& config) {
   image::PullerOptions options;
   for (const auto& [host, registry] : config.registries) {
-    options.hosts.push_back({host, registry.plain_http, registry.skip_verify, registry.ca_file});
+    options.registry.hosts.push_back(
+        {host, registry.plain_http, registry.skip_verify, registry.ca_file});
   }
+  options.registry.config_dirs = config.registry_config_dirs;
+  options.registry.credentials_file = config.credentials_file;
   options.max_parallel_layers = config.max_parallel_layers;
   options.stall_timeout_ms = config.stall_timeout_ms;
   return options;

@@ -11,6 +11,7 @@
 
 #include "base/sync.h"
 #include "base/time.h"
+#include "image/digest.h"
 #include "image/url.h"
 
 namespace berth::image {
@@ -43,8 +44,46 @@ struct Connection {
   int64_t idle_since_ns = 0;
 };
 
-std::string KeyOf(const Origin& origin) {
-  return StrCat(origin.scheme, "://", origin.host, ":", origin.port);
+// Connections are for one origin, and for those who trust and show the same.
+std::string KeyOf(const Origin& origin, const HttpRequest& request, bool same_origin) {
+  const HostOptions* host = request.host.get();
+  std::string key = StrCat(origin.scheme, "://", origin.host, ":", origin.port);
+  if (host == nullptr || origin.scheme == "http") return key;
+  key += StrCat("|", host->skip_verify, "|", DigestOf(host->ca_pem));
+  if (same_origin) key += StrCat("|", host->client_certificates.Fingerprint());
+  return key;
+}
+
+// Of the environment, by the conventions of libcurl and Go. libcurl itself would not read
+// HTTP_PROXY, which a CGI's client can set; nobody sets a daemon's.
+struct Proxies {
+  std::string http, https, except;
+
+  static Proxies OfEnvironment() {
+    auto either = [](const char* lower, const char* upper) {
+      for (const char* name : {lower, upper}) {
+        const char* value = getenv(name);
+        if (value != nullptr && *value != 0) return std::string(value);
+      }
+      return std::string();
+    };
+    const std::string all = either("all_proxy", "ALL_PROXY");
+    Proxies out{either("http_proxy", "HTTP_PROXY"), either("https_proxy", "HTTPS_PROXY"),
+                either("no_proxy", "NO_PROXY")};
+    if (out.http.empty()) out.http = all;
+    if (out.https.empty()) out.https = all;
+    return out;
+  }
+};
+
+// That of one request; both may be empty.
+struct Proxy {
+  std::string url, except;
+};
+
+Proxy ProxyFor(const Proxies& proxies, const Origin& origin) {
+  if (IsLoopbackHost(origin.host)) return {};
+  return {origin.scheme == "http" ? proxies.http : proxies.https, proxies.except};
 }
 
 // libcurl opens sockets without close-on-exec, and the daemon starts other programs meanwhile.
@@ -63,12 +102,13 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
-  void Prepare(const std::string& url, bool same_origin, const TlsOptions& tls);
+  void Prepare(const std::string& url, bool same_origin, const Proxy& proxy);
   // Drives the transfer to its end.
   Status Run(const Context& context, CURLM* multi);
 
  private:
   void SetHeaders(bool same_origin);
+  void SetTls(bool same_origin);
   Status Drive(const Context& context, CURLM* multi);
   Status Verdict(CURLcode code);
   bool stalled() const { return MonotonicNs() - last_activity_ns_ > stall_ms_ * 1'000'000; }
@@ -104,6 +144,13 @@ void Exchange::SetHeaders(bool same_origin) {
     header_list_.reset(longer);
   };
   for (const auto& [name, value] : request_.headers) add(StrCat(name, ": ", value));
+  if (same_origin && request_.host != nullptr) {
+    for (const auto& [name, value] : request_.host->headers) {
+      if (!request_.authorization.empty() && ToLower(name) == "authorization") continue;
+      // libcurl takes a colon with nothing behind it for the wish to send no such header.
+      add(value.empty() ? StrCat(name, ";") : StrCat(name, ": ", value));
+    }
+  }
   if (same_origin && !request_.authorization.empty()) {
     add(StrCat("Authorization: ", request_.authorization));
   }
@@ -111,22 +158,45 @@ void Exchange::SetHeaders(bool same_origin) {
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, header_list_.get());
 }
 
-void Exchange::Prepare(const std::string& url, bool same_origin, const TlsOptions& tls) {
+CURLcode UseClientCertificates(CURL*, void* context, void* certificates) {
+  static_cast<const ClientCertificates*>(certificates)->Use(static_cast<SSL_CTX*>(context));
+  return CURLE_OK;
+}
+
+void Exchange::SetTls(bool same_origin) {
+  const HostOptions* host = request_.host.get();
+  if (host == nullptr) return;
+  if (host->skip_verify) {
+    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+  if (!host->ca_pem.empty()) {
+    // The system's are found by CURLOPT_CAPATH, whose default stays.
+    curl_blob pem{const_cast<char*>(host->ca_pem.data()), host->ca_pem.size(), CURL_BLOB_NOCOPY};
+    curl_easy_setopt(easy_, CURLOPT_CAINFO_BLOB, &pem);
+  }
+  if (same_origin && !host->client_certificates.empty()) {
+    curl_easy_setopt(easy_, CURLOPT_SSL_CTX_FUNCTION, UseClientCertificates);
+    curl_easy_setopt(easy_, CURLOPT_SSL_CTX_DATA, &host->client_certificates);
+  }
+}
+
+void Exchange::Prepare(const std::string& url, bool same_origin, const Proxy& proxy) {
   curl_easy_setopt(easy_, CURLOPT_URL, url.c_str());
   curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy_, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy_, CURLOPT_USERAGENT, "berth/0.1");
   curl_easy_setopt(easy_, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(std::min(stall_ms_, kConnectTimeoutMs)));
+  const int64_t dial_ms = request_.host == nullptr ? 0 : request_.host->dial_timeout_ms;
+  curl_easy_setopt(
+      easy_, CURLOPT_CONNECTTIMEOUT_MS,
+      static_cast<long>(std::min(stall_ms_, dial_ms > 0 ? dial_ms : kConnectTimeoutMs)));
   curl_easy_setopt(easy_, CURLOPT_OPENSOCKETFUNCTION, OpenSocket);
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_text_);
-  if (tls.skip_verify) {
-    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
-  }
-  if (!tls.ca_file.empty()) curl_easy_setopt(easy_, CURLOPT_CAINFO, tls.ca_file.c_str());
+  curl_easy_setopt(easy_, CURLOPT_PROXY, proxy.url.c_str());
+  curl_easy_setopt(easy_, CURLOPT_NOPROXY, proxy.except.c_str());
+  SetTls(same_origin);
   SetHeaders(same_origin);
   if (request_.method == "HEAD") {
     curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
@@ -271,47 +341,42 @@ std::string HttpResponse::HeaderList(const std::string& name) const {
 }
 
 struct HttpClient::Pool {
+  const Proxies proxies = Proxies::OfEnvironment();
   Mutex mutex;
   std::multimap<std::string, Connection> idle GUARDED_BY(mutex);
 
-  Connection Take(const Origin& origin) EXCLUDES(mutex) {
+  Connection Take(const std::string& key) EXCLUDES(mutex) {
     MutexLock lock(mutex);
     int64_t oldest = MonotonicNs() - kMaxIdleNs;
     std::erase_if(idle, [&](const auto& entry) { return entry.second.idle_since_ns < oldest; });
-    auto found = idle.find(KeyOf(origin));
+    auto found = idle.find(key);
     if (found == idle.end()) return {};
     Connection connection = std::move(found->second);
     idle.erase(found);
     return connection;
   }
 
-  void Return(const Origin& origin, Connection connection) EXCLUDES(mutex) {
+  void Return(const std::string& key, Connection connection) EXCLUDES(mutex) {
     MutexLock lock(mutex);
     if (idle.size() >= kMaxIdleConnections) return;
     connection.idle_since_ns = MonotonicNs();
-    idle.emplace(KeyOf(origin), std::move(connection));
+    idle.emplace(key, std::move(connection));
   }
 
   // One request without its redirects.
   Status SendOnce(const Context& context, const HttpClientOptions& options,
                   const HttpRequest& request, bool same_origin, HttpResponse* response) {
     ASSIGN_OR_RETURN(Origin origin, OriginOf(response->url));
-    TlsOptions tls;
-    for (const std::string& key : {StrCat(origin.host, ":", origin.port), origin.host}) {
-      if (auto it = options.tls.find(key); it != options.tls.end()) {
-        tls = it->second;
-        break;
-      }
-    }
-    Connection connection = Take(origin);
+    const std::string key = KeyOf(origin, request, same_origin);
+    Connection connection = Take(key);
     Status status;
     {
       Exchange exchange(connection.easy.get(), request, response, options.stall_timeout_ms);
-      exchange.Prepare(response->url, same_origin, tls);
+      exchange.Prepare(response->url, same_origin, ProxyFor(proxies, origin));
       status = exchange.Run(context, connection.multi.get());
     }
     // A transfer that was broken off has closed its connection; the handles would be of no use.
-    if (status.ok()) Return(origin, std::move(connection));
+    if (status.ok()) Return(key, std::move(connection));
     return status;
   }
 };

@@ -13,18 +13,21 @@
 
 #include "base/context.h"
 #include "base/result.h"
+#include "image/client_certificate.h"
 
 namespace berth::image {
 
-// How to trust one host that is not simply in the system's CA store.
-struct TlsOptions {
+// How a server is talked to, beyond what is usual. Immutable once requests have it.
+struct HostOptions {
   bool skip_verify = false;
-  std::string ca_file;
+  std::string ca_pem;  // trusted beside the system's
+  ClientCertificates client_certificates;
+  std::vector<std::pair<std::string, std::string>> headers;
+  int64_t dial_timeout_ms = 0;  // 0: 30 s
 };
 
 struct HttpClientOptions {
-  int64_t stall_timeout_ms = 60'000;      // a transfer that moves nothing for so long has failed
-  std::map<std::string, TlsOptions> tls;  // by "host" or "host:port", as references write it
+  int64_t stall_timeout_ms = 60'000;  // a transfer that moves nothing for so long has failed
 };
 
 struct HttpResponse {
@@ -50,13 +53,19 @@ struct HttpRequest {
   // The Authorization header. Sent to the origin (scheme, host, port) of `url` only, whatever it
   // redirects to (CVE-2020-15157).
   std::string authorization;
+  // Its client certificates and headers are for the origin of `url` only, too; whom it trusts is
+  // trusted for redirects as well. None: the system's CAs.
+  std::shared_ptr<const HostOptions> host;
   std::string body;
   BodySink sink;                    // none: the body is kept
   size_t max_body_bytes = 4 << 20;  // of a body that is kept; more is ResourceExhausted
 };
 
 // Thread-safe; each request runs on its caller's thread. Redirects of GET and HEAD are followed, at
-// most 10, never from https to http.
+// most 10, never from https to http. HTTP/2 is spoken where the server offers it (TLS only).
+//
+// Proxies are those of the process's environment when this was made: HTTP_PROXY, HTTPS_PROXY,
+// ALL_PROXY and NO_PROXY, in either case (the lower one first); never for loopback.
 //
 // Errors name the method and the URL without its query (which may be a signature), never a header:
 // Unavailable with errno ECONNREFUSED (no connection), ECONNRESET (it broke) or ETIMEDOUT

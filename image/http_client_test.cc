@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "base/file.h"
 #include "base/time.h"
 #include "tests/testing/http_server.h"
 #include "tests/testing/temp_dir.h"
@@ -39,7 +40,7 @@ class HttpClientTest : public ::testing::Test {
   Result<HttpResponse> Send(const HttpRequest& request) {
     return client_.Send(Context::WithTimeoutMs(20'000), request);
   }
-  HttpClient client_{HttpClientOptions{.stall_timeout_ms = 400, .tls = {}}};
+  HttpClient client_{HttpClientOptions{.stall_timeout_ms = 400}};
 };
 
 TEST_F(HttpClientTest, GetsBodyAndHeaders) {
@@ -167,7 +168,7 @@ TEST_F(HttpClientTest, TellsFailuresApart) {
 TEST_F(HttpClientTest, HonoursDeadlineAndCancellation) {
   auto server =
       Serve([](const ServerRequest&) { return ServerReply{.body = "abc", .stall_after = 1}; });
-  HttpClient patient(HttpClientOptions{.stall_timeout_ms = 60'000, .tls = {}});
+  HttpClient patient(HttpClientOptions{.stall_timeout_ms = 60'000});
   int64_t begin = MonotonicNs();
   auto late = patient.Send(Context::WithTimeoutMs(150), Get(*server, "/"));
   EXPECT_EQ(late.code(), Code::kDeadlineExceeded);
@@ -225,6 +226,108 @@ TEST_F(HttpClientTest, RedirectsEnd) {
   EXPECT_EQ(Send(post)->status, 302);
 }
 
+TEST_F(HttpClientTest, AHostsOwnHeadersAreForItAlone) {
+  auto elsewhere = Serve([](const ServerRequest&) { return ServerReply{.body = "data"}; });
+  auto server = Serve([&](const ServerRequest&) {
+    return ServerReply{.status = 302,
+                       .headers = {{"Location", StrCat("http://", elsewhere->address(), "/")}}};
+  });
+  auto host = std::make_shared<HostOptions>();
+  host->headers = {{"X-Key", "s3cret"}, {"X-Empty", ""}, {"authorization", "Basic YTpi"}};
+  HttpRequest request = Get(*server, "/");
+  request.host = host;
+  ASSERT_TRUE(Send(request).ok());
+  EXPECT_EQ(server->requests()[0].Header("x-key"), "s3cret");
+  EXPECT_EQ(server->requests()[0].headers.count("x-empty"), 1u);
+  EXPECT_EQ(server->requests()[0].Header("authorization"), "Basic YTpi");
+  EXPECT_EQ(elsewhere->requests()[0].headers.count("x-key"), 0u);
+  EXPECT_EQ(elsewhere->requests()[0].headers.count("authorization"), 0u);
+  request.authorization = "Bearer t";
+  ASSERT_TRUE(Send(request).ok());
+  EXPECT_EQ(server->requests()[1].Header("authorization"), "Bearer t");
+}
+
+// Sets a variable for as long as it lives.
+class ScopedEnv {
+ public:
+  ScopedEnv(const char* name, const std::string& value) : name_(name) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~ScopedEnv() { unsetenv(name_); }
+  ScopedEnv(const ScopedEnv&) = delete;
+  ScopedEnv& operator=(const ScopedEnv&) = delete;
+
+ private:
+  const char* name_;
+};
+
+TEST(HttpClientProxyTest, ProxiesAreThoseOfTheEnvironment) {
+  auto proxy = Serve([](const ServerRequest&) { return ServerReply{.body = "by proxy"}; });
+  auto server = Serve([](const ServerRequest&) { return ServerReply{.body = "direct"}; });
+  const std::string url = StrCat("http://", proxy->address());
+  auto get = [&](const std::string& target) {
+    HttpClient client(HttpClientOptions{.stall_timeout_ms = 2000});
+    HttpRequest request;
+    request.url = target;
+    auto response = client.Send(Context::WithTimeoutMs(10'000), request);
+    return response.ok() ? response->body : StrCat("failed: ", response.error().message());
+  };
+  for (const char* name : {"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}) {
+    ScopedEnv variable(name, url);
+    EXPECT_EQ(get("http://registry.invalid/v2/"), "by proxy") << name;
+    EXPECT_EQ(get(StrCat("http://", server->address(), "/")), "direct") << name;
+    for (const char* except : {"NO_PROXY", "no_proxy"}) {
+      ScopedEnv exception(except, "other.example,.invalid");
+      EXPECT_THAT(get("http://registry.invalid/v2/"), HasSubstr("failed: ")) << except;
+    }
+  }
+  EXPECT_EQ(proxy->requests()[0].path, "http://registry.invalid/v2/");
+  const size_t before = proxy->requests().size();
+  for (const char* name : {"HTTPS_PROXY", "https_proxy"}) {
+    ScopedEnv variable(name, url);
+    EXPECT_THAT(get("https://registry.invalid/"), HasSubstr("failed: ")) << name;
+  }
+  ASSERT_EQ(proxy->requests().size(), before + 2);
+  EXPECT_EQ(proxy->requests().back().method, "CONNECT");
+  EXPECT_EQ(proxy->requests().back().path, "registry.invalid:443");
+}
+
+TEST(HttpClientTlsTest, ShowsTheCertificateThatTheServerWants) {
+  TempDir first;
+  TempDir second;
+  auto own = MakeCertificate(first.path());
+  auto wanted = MakeCertificate(second.path(), "operator");
+  ASSERT_TRUE(own.ok() && wanted.ok());
+  own->client_ca = wanted->certificate;
+  auto server = HttpServer::StartTls(
+      [](const ServerRequest&) { return ServerReply{.body = "welcome"}; }, *own);
+  ASSERT_TRUE(server.ok()) << server.error().message();
+  HttpClient client(HttpClientOptions{.stall_timeout_ms = 5000});
+  HttpRequest request;
+  request.url = StrCat("https://", (*server)->address(), "/");
+  auto host = std::make_shared<HostOptions>();
+  host->ca_pem = *ReadFile(own->certificate);
+  request.host = host;
+  EXPECT_FALSE(client.Send(Context::WithTimeoutMs(10'000), request).ok());
+
+  auto with = std::make_shared<HostOptions>();
+  with->ca_pem = host->ca_pem;
+  for (const auto& files : {*own, *wanted}) {
+    ASSERT_TRUE(
+        with->client_certificates.Add(*ReadFile(files.certificate), *ReadFile(files.key)).ok());
+  }
+  request.host = with;
+  auto response = client.Send(Context::WithTimeoutMs(10'000), request);
+  ASSERT_TRUE(response.ok()) << response.error().message();
+  EXPECT_EQ(response->body, "welcome");
+
+  ClientCertificates bad;
+  EXPECT_EQ(bad.Add(*ReadFile(own->certificate), *ReadFile(wanted->key)).code(),
+            Code::kInvalidArgument);
+  EXPECT_EQ(bad.Add(*ReadFile(own->certificate), "").code(), Code::kInvalidArgument);
+  EXPECT_TRUE(bad.empty());
+}
+
 TEST(HttpClientTlsTest, TrustsWhatItIsToldTo) {
   TempDir dir;
   auto files = MakeCertificate(dir.path());
@@ -243,30 +346,35 @@ TEST(HttpClientTlsTest, TrustsWhatItIsToldTo) {
   HttpRequest request;
   request.url = StrCat("https://", (*server)->address(), "/");
 
-  HttpClient stranger(HttpClientOptions{});
-  auto refused = stranger.Send(Context::WithTimeoutMs(10'000), request);
+  HttpClient client(HttpClientOptions{});
+  auto refused = client.Send(Context::WithTimeoutMs(10'000), request);
   EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
   EXPECT_THAT(refused.error().message(), HasSubstr("TLS"));
 
-  HttpClientOptions options;
-  options.tls[(*server)->address()] = {false, files->certificate};
-  HttpClient trusting(options);
-  auto response = trusting.Send(Context::WithTimeoutMs(10'000), request);
+  auto trusting = std::make_shared<HostOptions>();
+  trusting->ca_pem = *ReadFile(files->certificate);
+  request.host = trusting;
+  auto response = client.Send(Context::WithTimeoutMs(10'000), request);
   ASSERT_TRUE(response.ok()) << response.error().message();
   EXPECT_EQ(response->body, "secret");
 
-  options.tls[(*server)->address()] = {true, ""};
-  HttpClient careless(options);
-  EXPECT_TRUE(careless.Send(Context::WithTimeoutMs(10'000), request).ok());
+  auto careless = std::make_shared<HostOptions>();
+  careless->skip_verify = true;
+  request.host = careless;
+  EXPECT_TRUE(client.Send(Context::WithTimeoutMs(10'000), request).ok());
+
+  // A connection that was made with less care is nobody else's.
+  request.host = nullptr;
+  EXPECT_EQ(client.Send(Context::WithTimeoutMs(10'000), request).code(), Code::kFailedPrecondition);
+  request.host = trusting;
 
   request.url = StrCat("https://", (*server)->address(), "/down");
-  auto downgrade = trusting.Send(Context::WithTimeoutMs(10'000), request);
+  auto downgrade = client.Send(Context::WithTimeoutMs(10'000), request);
   EXPECT_EQ(downgrade.code(), Code::kFailedPrecondition);
   EXPECT_TRUE(plain->requests().empty());
 
   request.url = StrCat("https://", plain->address(), "/");
-  EXPECT_EQ(stranger.Send(Context::WithTimeoutMs(10'000), request).code(),
-            Code::kFailedPrecondition);
+  EXPECT_EQ(client.Send(Context::WithTimeoutMs(10'000), request).code(), Code::kFailedPrecondition);
   EXPECT_TRUE(plain->requests().empty());
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kReadBytes = 1 << 20;
 
 Status StreamMember(const Context& context, ArchiveSource& source, size_t member,
-                    const LayerFetcher::BlobSink& sink) {
+                    const BlobSink& sink) {
   const uint64_t size = source.members()[member].size_bytes;
   for (uint64_t at = 0; at < size;) {
     RETURN_IF_ERROR(context.Check("read the archive"));
@@ -57,8 +57,8 @@ Result<std::vector<std::shared_ptr<const Image>>> Importer::Import(const Context
   const LayerHold hold(store_);
   ProgressBoard board;
   board.Listen(request.progress);
-  auto blobs = [&](const Context& call, const LayerFetcher::Layer& layer,
-                   const LayerFetcher::BlobSink& sink) {
+  LayerFetcher::BlobSource blobs;
+  blobs.stream = [&](const Context& call, const LayerFetcher::Layer& layer, const BlobSink& sink) {
     return StreamMember(call, source, content.layer_members.at(layer.diff_id), sink);
   };
   const std::vector<LayerFetcher::Layer> layers = DistinctLayers(content);

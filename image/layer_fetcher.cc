@@ -95,7 +95,15 @@ Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, con
     LayerFetcher* fetcher;
     ~SlotReturner() { fetcher->ReturnSlot(); }
   } returner{this};
+  while (true) {
+    Status status = FetchOnce(context, source, layer, on_state);
+    const bool other_bytes = status.code() == Code::kDataLoss && source.distrust;
+    if (!other_bytes || !source.distrust(layer)) return status;
+  }
+}
 
+Status LayerFetcher::FetchOnce(const Context& context, const BlobSource& source, const Layer& layer,
+                               const StateCallback& on_state) {
   ASSIGN_OR_RETURN(Compression compression, LayerCompression(layer.blob.media_type));
   ASSIGN_OR_RETURN(auto unpack, unpacker_.Begin({.digest = layer.blob.digest,
                                                  .diff_id = layer.diff_id,
@@ -105,7 +113,7 @@ Status LayerFetcher::Fetch(const Context& context, const BlobSource& source, con
   int64_t done = 0;
   bool worker_refused = false;
   on_state(LayerState::kDownloading, 0);
-  Status streamed = source(context, layer, [&](std::string_view bytes) {
+  Status streamed = source.stream(context, layer, [&](std::string_view bytes) {
     Status written = unpack.Write(context, bytes);
     worker_refused = !written.ok();
     done += static_cast<int64_t>(bytes.size());

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/sync.h"
+#include "image/blob_transfer.h"
 #include "image/layer_unpacker.h"
 #include "image/manifest.h"
 #include "image/progress.h"
@@ -42,11 +43,14 @@ class LayerFetcher {
 
     const std::string& Name() const { return blob.digest.empty() ? diff_id : blob.digest; }
   };
-  // Gives the blob's bytes in order to the sink, exactly blob.size of them; a failure of the sink
-  // is returned as it is. Called from several threads at a time.
-  using BlobSink = std::function<Status(std::string_view bytes)>;
-  using BlobSource =
-      std::function<Status(const Context& context, const Layer& layer, const BlobSink& sink)>;
+  // Where blobs come from. Called from several threads at a time.
+  struct BlobSource {
+    // Gives the blob's bytes in order to the sink, exactly blob.size of them; a failure of the sink
+    // is returned as it is.
+    std::function<Status(const Context& context, const Layer& layer, const BlobSink& sink)> stream;
+    // Told that the bytes were not the layer's; true if another try may bring others. May be none.
+    std::function<bool(const Layer& layer)> distrust;
+  };
   using StateCallback = std::function<void(LayerState state, int64_t done_bytes)>;
   // Returns once the snapshotter has the layer: because it had it, because another call brought it,
   // or because this one did. After a failure nothing of the layer is left.
@@ -69,6 +73,8 @@ class LayerFetcher {
 
   Status Fetch(const Context& context, const BlobSource& source, const Layer& layer,
                const StateCallback& on_state);
+  Status FetchOnce(const Context& context, const BlobSource& source, const Layer& layer,
+                   const StateCallback& on_state);
   Status TakeSlot(const Context& context);
   void ReturnSlot();
 

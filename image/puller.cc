@@ -13,6 +13,7 @@
 #include "image/image_config.h"
 #include "image/layer_fetcher.h"
 #include "image/reference.h"
+#include "image/registry.h"
 
 namespace berth::image {
 
@@ -41,7 +42,7 @@ struct Flight {
 struct Puller::State {
   State(PullerOptions pull_options, snapshotter::Snapshotter& layers, ImageStore& images)
       : options(std::move(pull_options)),
-        http(ClientOptions(options.hosts, options.stall_timeout_ms)),
+        http({options.stall_timeout_ms}),
         authorizer(http),
         snapshotter(layers),
         store(images) {}
@@ -49,7 +50,7 @@ struct Puller::State {
   // What is found out about the image on the way.
   struct Job {
     Reference reference;
-    Credentials credentials;
+    RegistryAuth auth;
     Flight& flight;
   };
   struct Found {
@@ -59,9 +60,9 @@ struct Puller::State {
   };
 
   Result<std::shared_ptr<Flight>> Join(const std::string& key, const Reference& reference,
-                                       const Credentials& credentials);
+                                       const RegistryAuth& auth);
   void Run(const std::string& key, const std::shared_ptr<Flight>& flight,
-           const Reference& reference, const Credentials& credentials);
+           const Reference& reference, const RegistryAuth& auth);
   void Conclude(Flight& flight);
   Result<ImagePtr> Pull(const Job& job);
   Result<ImagePtr> PullNew(const Job& job, Repository& repository);
@@ -95,10 +96,14 @@ Result<std::shared_ptr<const Image>> Puller::Pull(const Context& context,
   ASSIGN_OR_RETURN(auto reference, ParseReference(request.reference), "pull");
   const std::string what = StrCat("pull ", reference.ToString());
   if (!state_->fetcher.ok()) return Error(state_->fetcher.error()).Wrap(what);
-  ASSIGN_OR_RETURN(auto credentials, CredentialsFor(request.auth, reference.domain), what);
-  const std::string key = StrCat(reference.ToString(), "|", credentials.Fingerprint());
+  // Whichever host they turn out to be for.
+  RegistryAuth anywhere = request.auth;
+  anywhere.server_address.clear();
+  ASSIGN_OR_RETURN(auto credentials, CredentialsFor(anywhere, reference.domain), what);
+  const std::string key = StrCat(reference.ToString(), "|", request.auth.server_address, "|",
+                                 credentials.Fingerprint());
 
-  ASSIGN_OR_RETURN(auto flight, state_->Join(key, reference, credentials), what);
+  ASSIGN_OR_RETURN(auto flight, state_->Join(key, reference, request.auth), what);
   const auto listener = flight->progress.Listen(request.progress);
   Status waited = flight->done.Wait(context, what);
   flight->progress.Leave(listener);
@@ -134,7 +139,7 @@ const PullStats& Puller::stats() const {
 
 Result<std::shared_ptr<Flight>> Puller::State::Join(const std::string& key,
                                                     const Reference& reference,
-                                                    const Credentials& credentials) {
+                                                    const RegistryAuth& auth) {
   MutexLock lock(mutex);
   if (auto it = flights.find(key); it != flights.end()) {
     ++it->second->callers;
@@ -146,18 +151,18 @@ Result<std::shared_ptr<Flight>> Puller::State::Join(const std::string& key,
       std::make_shared<Flight>(reference.ToString(), std::move(context), std::move(event));
   flight->callers = 1;
   // The thread ends before its flight does: the last caller joins it.
-  ASSIGN_OR_RETURN(flight->thread, StartThread([this, key, flight, reference, credentials] {
-                     Run(key, flight, reference, credentials);
+  ASSIGN_OR_RETURN(flight->thread, StartThread([this, key, flight, reference, auth] {
+                     Run(key, flight, reference, auth);
                    }));
   flights[key] = flight;
   return flight;
 }
 
 void Puller::State::Run(const std::string& key, const std::shared_ptr<Flight>& flight,
-                        const Reference& reference, const Credentials& credentials) {
+                        const Reference& reference, const RegistryAuth& auth) {
   {
     LayerHold hold(store);
-    flight->result = Pull(Job{reference, credentials, *flight});
+    flight->result = Pull(Job{reference, auth, *flight});
   }
   Conclude(*flight);
   {
@@ -188,8 +193,9 @@ void Puller::State::Conclude(Flight& flight) {
 
 Result<ImagePtr> Puller::State::Pull(const Job& job) {
   Failpoint("pull.begun");
-  Repository repository(http, authorizer, BaseUrlOf(job.reference.domain, options.hosts),
-                        job.reference.repository, job.credentials);
+  ASSIGN_OR_RETURN(auto routes, RoutesFor(job.flight.context, job.reference.domain,
+                                          job.reference.repository, job.auth, options.registry));
+  Repository repository(http, authorizer, std::move(routes));
   ASSIGN_OR_RETURN(ImagePtr current, FindCurrent(job, repository));
   if (current != nullptr) return current;
   return PullNew(job, repository);
@@ -244,9 +250,13 @@ Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) 
   for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
     layers.push_back({found.manifest.layers[i], image.config.diff_ids[i]});
   }
-  auto source = [&](const Context& context, const LayerFetcher::Layer& layer,
-                    const LayerFetcher::BlobSink& sink) {
+  LayerFetcher::BlobSource source;
+  source.stream = [&](const Context& context, const LayerFetcher::Layer& layer,
+                      const BlobSink& sink) {
     return repository.StreamBlob(context, layer.blob, sink);
+  };
+  source.distrust = [&](const LayerFetcher::Layer& layer) {
+    return repository.Distrust(layer.blob.digest);
   };
   RETURN_IF_ERROR((*fetcher)->EnsureAll(job.flight.context, source, layers, job.flight.progress));
   job.flight.times.LayersThere(job.flight.progress);

@@ -12,13 +12,13 @@
 #include "image/layer_unpacker.h"
 #include "image/progress.h"
 #include "image/pull_stats.h"
-#include "image/registry.h"
 #include "image/registry_auth.h"
+#include "image/registry_hosts.h"
 
 namespace berth::image {
 
 struct PullerOptions {
-  std::vector<RegistryHost> hosts;
+  RegistryOptions registry;
   int max_parallel_layers = 6;        // of all pulls together
   int64_t stall_timeout_ms = 60'000;  // a transfer that moves nothing for so long has failed
 };

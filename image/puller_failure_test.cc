@@ -180,6 +180,34 @@ TEST_F(PullerFailureTest, ADeadRegistryAndBadReferences) {
   EXPECT_EQ(Pull(Ref("v1"), auth).code(), Code::kInvalidArgument);
 }
 
+TEST_F(PullerFailureTest, AMirrorThatLiesIsLeftOut) {
+  const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b", 1000)});
+  FakeRegistry mirror;
+  mirror.Add("v1", built);
+  registry_.Add("v1", built);
+  const std::string& layer = built.layers[0].digest;
+  FakeRegistry::HookScope hook(mirror, OnBlob(layer, [&] {
+                                 std::string flipped = built.layers[0].bytes;
+                                 flipped[flipped.size() / 2] ^= 1;
+                                 return ServerReply{.body = flipped};
+                               }));
+  PullerOptions options;
+  options.registry.config_dirs = {dir_ / "certs.d"};
+  Open(options);
+  const std::string directory = StrCat(dir_ / "certs.d/", registry_.address());
+  ASSERT_TRUE(MakeDirs(directory, 0700).ok());
+  ASSERT_TRUE(AtomicWriteFileAt(AT_FDCWD, StrCat(directory, "/hosts.toml"),
+                                StrCat("[host.\"http://", mirror.address(), "\"]\n"), 0600)
+                  .ok());
+  auto image = Pull(Ref("v1"));
+  ASSERT_TRUE(image.ok()) << image.error().message();
+  EXPECT_TRUE(snapshotter_->HasLayer(built.diff_ids[0]));
+  EXPECT_EQ(mirror.Count("GET", layer), 1);
+  EXPECT_EQ(registry_.Count("GET", layer), 1);
+  EXPECT_EQ(registry_.Count("GET", "/manifests/v1"), 0);
+  EXPECT_THAT(Staged(), IsEmpty());
+}
+
 TEST_F(PullerFailureTest, AFailureCancelsTheOtherLayers) {
   Open({});  // with the long stall timeout
   const BuiltImage built = ImageOf({LayerTar("a"), LayerTar("b"), LayerTar("c")});

@@ -183,13 +183,39 @@ TEST_F(PullerTest, TlsNeedsTrust) {
   BuiltImage built = SimpleImage({{.path = "a", .content = "a"}});
   Push("app", "v1", built);
   PullerOptions options;
-  options.hosts = {{registry_->address(), false, false, ""}};
+  options.registry.hosts = {{registry_->address(), false, false, ""}};
   Open(options);
   EXPECT_EQ(Pull(StrCat(prefix, "app:v1")).code(), Code::kFailedPrecondition);
-  options.hosts[0].ca_file = registry_->certificate();
+  options.registry.hosts[0].ca_file = registry_->certificate();
   Open(options);
   auto image = Pull(StrCat(prefix, "app:v1"));
   EXPECT_TRUE(image.ok()) << image.error().message();
+}
+
+TEST_F(PullerTest, AMirrorWithTlsAndAUserOfItsOwnStandsInForItsRegistry) {
+  Start({.username = "user", .password = "s3cret", .tls = true});
+  BuiltImage built = SimpleImage({{.path = "a", .content = "a"}});
+  Push("team/app", "v1", built);
+  PullerOptions options;
+  options.registry.config_dirs = {dir_ / "certs.d"};
+  options.registry.credentials_file = dir_ / "config.json";
+  Open(options);
+  const std::string directory = dir_ / "certs.d/registry.invalid";
+  auto write = [](const std::string& file, const std::string& text) {
+    EXPECT_TRUE(AtomicWriteFileAt(AT_FDCWD, file, text, 0600).ok());
+  };
+  ASSERT_TRUE(MakeDirs(directory, 0700).ok());
+  write(StrCat(directory, "/ca.pem"), *ReadFile(registry_->certificate()));
+  write(dir_ / "config.json", StrCat(R"({"auths":{")", registry_->address(),
+                                     R"(":{"username":"user","password":"s3cret"}}})"));
+  EXPECT_EQ(Pull("registry.invalid/team/app:v1").code(), Code::kUnavailable);
+  // Read at every pull: no restart.
+  write(StrCat(directory, "/hosts.toml"),
+        StrCat("[host.\"https://", registry_->address(), "\"]\nca = \"ca.pem\"\n"));
+  auto image = Pull("registry.invalid/team/app:v1");
+  ASSERT_TRUE(image.ok()) << image.error().message();
+  EXPECT_EQ((*image)->repo_tags, std::vector<std::string>{"registry.invalid/team/app:v1"});
+  EXPECT_EQ(LayerFile(built.diff_ids[0], "a"), "a");
 }
 
 TEST_F(PullerTest, ImagesAreThereAfterARestart) {

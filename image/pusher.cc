@@ -35,11 +35,23 @@ Result<Reference> DestinationOf(const PushRequest& request) {
                StrCat("destination: \"", Printable(text), "\" has a digest; it needs a tag"));
 }
 
+// The first server that takes pushes.
+Result<AuthScope> ScopeFor(const Context& context, const Reference& destination,
+                           const RegistryAuth& auth, const RegistryOptions& registry) {
+  ASSIGN_OR_RETURN(auto routes,
+                   RoutesFor(context, destination.domain, destination.repository, auth, registry));
+  for (AuthScope& scope : routes) {
+    if (scope.endpoint.push) return std::move(scope);
+  }
+  return Error(Code::kFailedPrecondition, StrCat("no server of ", destination.domain,
+                                                 " takes pushes (capabilities in hosts.toml)"));
+}
+
 }  // namespace
 
 Pusher::Pusher(const PullerOptions& options, Exporter& exporter, ImageStore& store)
-    : hosts_(options.hosts),
-      http_(ClientOptions(options.hosts, options.stall_timeout_ms)),
+    : registry_(options.registry),
+      http_({options.stall_timeout_ms}),
       authorizer_(http_),
       exporter_(exporter),
       store_(store) {}
@@ -52,11 +64,10 @@ Result<PushResult> Pusher::Push(const Context& context, const PushRequest& reque
   }
   ASSIGN_OR_RETURN(const Reference destination, DestinationOf(request));
   const std::string what = StrCat("push ", destination.ToString());
-  ASSIGN_OR_RETURN(auto credentials, CredentialsFor(request.auth, destination.domain), what);
+  ASSIGN_OR_RETURN(auto scope, ScopeFor(context, destination, request.auth, registry_), what);
   ASSIGN_OR_RETURN(const OutgoingImage outgoing,
                    exporter_.Prepare(context, image, BlobFormat::kGzip), what);
-  RepositoryWriter repository(http_, authorizer_, BaseUrlOf(destination.domain, hosts_),
-                              destination.repository, std::move(credentials));
+  RepositoryWriter repository(http_, authorizer_, std::move(scope));
   ProgressBoard board;
   board.Listen(request.progress);
   std::vector<LayerProgress> start;

@@ -35,7 +35,7 @@ class Pusher {
   Result<PushResult> Push(const Context& context, const PushRequest& request);
 
  private:
-  const std::vector<RegistryHost> hosts_;
+  const RegistryOptions registry_;
   HttpClient http_;
   Authorizer authorizer_;
   Exporter& exporter_;

@@ -1,9 +1,12 @@
 #include "image/registry.h"
 
+#include <curl/curl.h>
+
 #include <algorithm>
-#include <array>
+#include <random>
 
 #include "base/json.h"
+#include "base/time.h"
 #include "image/digest.h"
 #include "image/url.h"
 
@@ -13,30 +16,31 @@ namespace {
 
 constexpr int kRetries = 2;
 constexpr int kMaxResumptions = 20;
+constexpr int kMaxBarren = 2;  // resumptions in a row that brought nothing
 constexpr int64_t kFirstPauseMs = 200;
 constexpr int64_t kMaxPauseMs = 10'000;
-
-bool IsLoopback(std::string_view host) {
-  if (host == "localhost" || host == "::1") return true;
-  auto parts = Split(host, '.');
-  return parts.size() == 4 && parts[0] == "127" &&
-         std::all_of(parts.begin(), parts.end(),
-                     [](std::string_view part) { return ParseNumber<uint8_t>(part).has_value(); });
-}
+constexpr int64_t kMaxRetryAfterMs = 30'000;
 
 Status Sleep(const Context& context, int64_t ms) {
   (void)context.Timeout(ms).Poll(-1, 0, "wait");
   return context.Check("wait to try again");
 }
 
-int64_t PauseMs(int attempt, const HttpResponse* response) {
-  int64_t pause = kFirstPauseMs << attempt;
-  if (response != nullptr) {
-    if (auto seconds = ParseNumber<uint32_t>(response->Header("retry-after"))) {
-      pause = int64_t{*seconds} * 1000;
-    }
-  }
-  return std::min(pause, kMaxPauseMs);
+// The n-th pause (from 0): doubled each time, and between half of it and the whole, so that many
+// nodes do not come back at once.
+int64_t PauseMs(int n) {
+  thread_local std::minstd_rand random(std::random_device{}());
+  const int64_t whole = std::min(kFirstPauseMs << n, kMaxPauseMs);
+  return whole / 2 + static_cast<int64_t>(random()) % (whole / 2 + 1);
+}
+
+// What the server asks for, in seconds or as a date (RFC 9110, 10.2.3); -1 if it asks for nothing.
+int64_t RetryAfterMs(const HttpResponse& response) {
+  const std::string text = response.Header("retry-after");
+  if (auto seconds = ParseNumber<uint32_t>(text)) return int64_t{*seconds} * 1000;
+  const time_t date = text.empty() ? -1 : curl_getdate(text.c_str(), nullptr);
+  if (date < 0) return -1;
+  return std::max<int64_t>(0, int64_t{date} * 1000 - WallNs() / 1'000'000);
 }
 
 bool IsBrokenConnection(const Error& error) {
@@ -75,31 +79,37 @@ std::string ManifestPath(const std::string& tag_or_digest) {
   return StrCat("manifests/", tag_or_digest);
 }
 
+bool IsUnreachable(const Error& error) {
+  return error.code() == Code::kUnavailable &&
+         (error.sys_errno() == ECONNREFUSED || error.sys_errno() == ETIMEDOUT);
+}
+
+// What several servers have said, as one error.
+Error Combined(const std::vector<Error>& errors) {
+  if (errors.empty()) {
+    return {Code::kFailedPrecondition,
+            "no server of this registry may be asked (capabilities in hosts.toml)"};
+  }
+  std::vector<std::string> messages;
+  for (const Error& error : errors) messages.push_back(error.message());
+  return {errors.back().code(), Join(messages, "; then "), errors.back().sys_errno()};
+}
+
 }  // namespace
 
-HttpClientOptions ClientOptions(const std::vector<RegistryHost>& hosts, int64_t stall_timeout_ms) {
-  HttpClientOptions out;
-  out.stall_timeout_ms = stall_timeout_ms;
-  for (const RegistryHost& host : hosts) {
-    out.tls[ToLower(host.host)] = {host.skip_verify, host.ca_file};
+Repository::Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes)
+    : http_(http), authorizer_(authorizer) {
+  for (AuthScope& scope : routes) {
+    routes_.push_back(std::make_unique<Route>());
+    routes_.back()->scope = std::move(scope);
   }
-  return out;
 }
 
-std::string BaseUrlOf(std::string_view domain, const std::vector<RegistryHost>& hosts) {
-  std::string_view address = domain == "docker.io" ? "registry-1.docker.io" : domain;
-  bool plain = IsLoopback(HostOf(domain));
-  for (const RegistryHost& host : hosts) {
-    if (ToLower(host.host) == ToLower(domain)) plain = host.plain_http;
-  }
-  return StrCat(plain ? "http://" : "https://", address);
+std::string UrlIn(const AuthScope& scope, std::string_view path) {
+  const std::string& query = scope.endpoint.query;
+  return StrCat(scope.endpoint.base_url, "/", scope.repository, "/", path, query.empty() ? "" : "?",
+                query);
 }
-
-Repository::Repository(HttpClient& http, Authorizer& authorizer, std::string base_url,
-                       std::string repository, Credentials credentials)
-    : http_(http),
-      authorizer_(authorizer),
-      scope_{std::move(base_url), std::move(repository), std::move(credentials)} {}
 
 Error StatusError(const HttpRequest& request, const HttpResponse& response) {
   std::string reason = ReasonIn(response.body);
@@ -108,8 +118,9 @@ Error StatusError(const HttpRequest& request, const HttpResponse& response) {
                  response.status, reason.empty() ? "" : ": ", reason)};
 }
 
-Result<HttpResponse> Repository::SendAuthorized(const Context& context, HttpRequest request) {
-  request.authorization = authorizer_.Known(scope_);
+Result<HttpResponse> Repository::SendAuthorized(const Context& context, const AuthScope& scope,
+                                                HttpRequest request) {
+  request.authorization = authorizer_.Known(scope);
   ASSIGN_OR_RETURN(auto response, http_.Send(context, request));
   if (response.status != 401) return response;
   ASSIGN_OR_RETURN(Origin answered, OriginOf(response.url));
@@ -117,28 +128,60 @@ Result<HttpResponse> Repository::SendAuthorized(const Context& context, HttpRequ
   // Whoever it was redirected to may not ask for the registry's credentials.
   if (answered != registry) return response;
   ASSIGN_OR_RETURN(request.authorization,
-                   authorizer_.Answer(context, scope_, response.HeaderList("www-authenticate")),
+                   authorizer_.Answer(context, scope, response.HeaderList("www-authenticate")),
                    request.method, " ", UrlForMessage(request.url));
   return http_.Send(context, request);
 }
 
-Result<HttpResponse> Repository::Send(const Context& context, HttpRequest request,
-                                      const bool* started) {
-  request.url = StrCat(scope_.base_url, "/v2/", scope_.repository, "/", request.url);
+Result<HttpResponse> Repository::Send(const Context& context, const AuthScope& scope,
+                                      HttpRequest request, const bool* started) {
+  request.url = UrlIn(scope, request.url);
+  request.host = scope.endpoint.options;
   for (int attempt = 0;; ++attempt) {
-    auto response = SendAuthorized(context, request);
+    auto response = SendAuthorized(context, scope, request);
     const bool may_retry = attempt < kRetries && (started == nullptr || !*started);
     if (!response.ok()) {
-      if (!may_retry || !IsBrokenConnection(response.error())) return response;
-      RETURN_IF_ERROR(Sleep(context, PauseMs(attempt, nullptr)));
+      const Error& error = response.error();
+      const bool passes = IsBrokenConnection(error) || (IsStall(error) && attempt == 0);
+      if (!may_retry || !passes) return response;
+      RETURN_IF_ERROR(Sleep(context, PauseMs(attempt)));
       continue;
     }
     if (response->ok()) return response;
-    if (!may_retry || CodeOf(response->status) != Code::kUnavailable) {
-      return StatusError(request, *response);
+    const int64_t asked_ms = RetryAfterMs(*response);
+    if (!may_retry || CodeOf(response->status) != Code::kUnavailable ||
+        asked_ms > kMaxRetryAfterMs) {
+      Error error = StatusError(request, *response);
+      if (asked_ms <= kMaxRetryAfterMs) return error;
+      return Error(error.code(),
+                   StrCat(error.message(), " (try again in ", asked_ms / 1000, " s)"));
     }
-    RETURN_IF_ERROR(Sleep(context, PauseMs(attempt, &*response)));
+    RETURN_IF_ERROR(Sleep(context, std::max(asked_ms, PauseMs(attempt))));
   }
+}
+
+std::vector<Repository::Route*> Repository::RoutesWith(Capability capability) const {
+  std::vector<Route*> all;
+  std::vector<Route*> good;
+  for (const auto& route : routes_) {
+    if (!(route->scope.endpoint.*capability)) continue;
+    all.push_back(route.get());
+    if (!route->avoided) good.push_back(route.get());
+  }
+  return good.empty() ? all : good;
+}
+
+template <typename T>
+Result<T> Repository::AskInOrder(const Context& context, Capability capability,
+                                 const std::function<Result<T>(const AuthScope&)>& ask) {
+  std::vector<Error> errors;
+  for (Route* route : RoutesWith(capability)) {
+    auto answer = ask(route->scope);
+    if (answer.ok() || !context.Check("ask the registry").ok()) return answer;
+    if (IsUnreachable(answer.error())) route->avoided = true;
+    errors.push_back(std::move(answer).error());
+  }
+  return Combined(errors);
 }
 
 Result<std::string> Repository::Resolve(const Context& context, const std::string& tag_or_digest) {
@@ -146,18 +189,40 @@ Result<std::string> Repository::Resolve(const Context& context, const std::strin
   request.method = "HEAD";
   request.url = ManifestPath(tag_or_digest);
   request.headers = {{"Accept", kManifestAccept}};
-  ASSIGN_OR_RETURN(auto response, Send(context, std::move(request), nullptr));
-  std::string digest = response.Header("docker-content-digest");
-  return IsDigest(digest) ? digest : "";
+  return AskInOrder<std::string>(
+      context, &RegistryEndpoint::resolve, [&](const AuthScope& scope) -> Result<std::string> {
+        ASSIGN_OR_RETURN(auto response, Send(context, scope, request, nullptr));
+        std::string digest = response.Header("docker-content-digest");
+        return IsDigest(digest) ? digest : "";
+      });
+}
+
+// A server that may give manifests but not say what a tag is, or the other way round.
+bool Repository::NeedsResolve() const {
+  return std::any_of(routes_.begin(), routes_.end(), [](const auto& route) {
+    return route->scope.endpoint.pull != route->scope.endpoint.resolve;
+  });
 }
 
 Result<RawManifest> Repository::GetManifest(const Context& context,
                                             const std::string& tag_or_digest) {
+  std::string name = tag_or_digest;
+  if (!IsDigest(name) && NeedsResolve()) {
+    ASSIGN_OR_RETURN(const std::string digest, Resolve(context, name));
+    if (!digest.empty()) name = digest;
+  }
+  return AskInOrder<RawManifest>(
+      context, IsDigest(name) ? &RegistryEndpoint::pull : &RegistryEndpoint::resolve,
+      [&](const AuthScope& scope) { return GetManifestFrom(context, scope, name); });
+}
+
+Result<RawManifest> Repository::GetManifestFrom(const Context& context, const AuthScope& scope,
+                                                const std::string& tag_or_digest) {
   HttpRequest request;
   request.url = ManifestPath(tag_or_digest);
   request.headers = {{"Accept", kManifestAccept}};
   request.max_body_bytes = kMaxDocumentBytes;
-  ASSIGN_OR_RETURN(auto response, Send(context, std::move(request), nullptr));
+  ASSIGN_OR_RETURN(auto response, Send(context, scope, std::move(request), nullptr));
   RawManifest out{std::move(response.body), response.Header("content-type"), ""};
   out.digest = DigestOf(out.bytes);
   std::string claimed = response.Header("docker-content-digest");
@@ -168,7 +233,11 @@ Result<RawManifest> Repository::GetManifest(const Context& context,
                           " and not ", Printable(wanted, 100)));
     }
   }
-  return out;
+  // A page of some proxy, perhaps: the next server may have the manifest.
+  auto json = ParseJson(out.bytes);
+  if (json.ok() && json->is_object()) return out;
+  return Error(Code::kDataLoss, StrCat("GET ", UrlForMessage(response.url),
+                                       ": the answer is no manifest: not a JSON object"));
 }
 
 Result<std::string> Repository::GetBlob(const Context& context, const Descriptor& blob) {
@@ -184,93 +253,66 @@ Result<std::string> Repository::GetBlob(const Context& context, const Descriptor
   return out;
 }
 
-// Where a blob's transfer is, over all the connections that it takes.
-class Repository::BlobTransfer {
- public:
-  BlobTransfer(const Descriptor& blob, const BlobSink& sink) : blob_(blob), sink_(sink) {}
-
-  HttpRequest Request() {
-    HttpRequest request;
-    request.url = StrCat("blobs/", blob_.digest);
-    if (received_ > 0) {
-      request.headers.emplace_back("Range", StrCat("bytes=", received_, "-"));
+Status Repository::Transfer(const Context& context, const AuthScope& scope,
+                            BlobTransfer& transfer) {
+  int barren = 0;
+  for (int resumption = 0; !transfer.complete(); ++resumption) {
+    const int64_t before = transfer.received();
+    auto response = Send(context, scope, transfer.Request(), transfer.started());
+    if (transfer.complete()) break;
+    const bool cut = response.ok() || IsBrokenConnection(response.error());
+    if (!response.ok() && (transfer.sink_failed() || transfer.received() == 0)) {
+      return std::move(response).error();
     }
-    started_ = false;
-    skip_ = 0;
-    request.sink = [this](const HttpResponse& head, std::string_view bytes) {
-      return Take(head, bytes);
-    };
-    return request;
-  }
-
-  const bool* started() const { return &started_; }
-  bool sink_failed() const { return sink_failed_; }
-  int64_t received() const { return received_; }
-
- private:
-  // A server that ignores the range begins again: what is known is skipped.
-  Status Begin(const HttpResponse& head) {
-    if (received_ == 0 || head.status != 206) {
-      skip_ = received_;
-      return Ok();
+    barren = transfer.received() > before ? 0 : barren + 1;
+    const bool may_pass = cut || response.code() == Code::kUnavailable;
+    if (resumption == kMaxResumptions || barren == kMaxBarren || !may_pass) {
+      if (!cut) return response.error();
+      // What the server cut short is lost data, even if it looks like a broken connection.
+      const std::string cause = response.ok() ? "" : StrCat(": ", response.error().message());
+      return Error(Code::kDataLoss, StrCat("truncated at ", transfer.received(), " of ",
+                                           transfer.blob().size, " bytes", cause));
     }
-    if (head.Header("content-range").starts_with(StrCat("bytes ", received_, "-"))) return Ok();
-    return Wrong(StrCat("the range ", Printable(head.Header("content-range"), 80),
-                        " is not the one asked for"));
+    RETURN_IF_ERROR(Sleep(context, PauseMs(barren)));
   }
-
-  Status Take(const HttpResponse& head, std::string_view bytes) {
-    if (!started_) RETURN_IF_ERROR(Begin(head));
-    started_ = true;
-    size_t known = std::min(bytes.size(), static_cast<size_t>(skip_));
-    skip_ -= static_cast<int64_t>(known);
-    bytes.remove_prefix(known);
-    if (bytes.empty()) return Ok();
-    if (static_cast<int64_t>(bytes.size()) > blob_.size - received_) {
-      return Wrong(StrCat("it is larger than the ", blob_.size, " bytes of the manifest"));
-    }
-    received_ += static_cast<int64_t>(bytes.size());
-    Status status = sink_(bytes);
-    sink_failed_ = !status.ok();
-    return status;
-  }
-
-  Error Wrong(std::string_view why) const {
-    return {Code::kDataLoss, StrCat("blob ", blob_.digest, ": ", why)};
-  }
-
-  const Descriptor& blob_;
-  const BlobSink& sink_;
-  int64_t received_ = 0;
-  int64_t skip_ = 0;
-  bool started_ = false;  // this connection has brought something
-  bool sink_failed_ = false;
-};
+  return Ok();
+}
 
 Status Repository::StreamBlob(const Context& context, const Descriptor& blob,
                               const BlobSink& sink) {
   BlobTransfer transfer(blob, sink);
-  for (int resumption = 0;; ++resumption) {
+  std::vector<Error> errors;
+  for (Route* route : RoutesWith(&RegistryEndpoint::pull)) {
     const int64_t before = transfer.received();
-    auto response = Send(context, transfer.Request(), transfer.started());
-    if (response.ok()) break;
-    const Error& error = response.error();
-    const bool progress = transfer.received() > before;
-    if (transfer.sink_failed() || !progress || resumption == kMaxResumptions ||
-        !(IsBrokenConnection(error) || IsStall(error))) {
-      // What the server cut short is lost data, even if it looks like a broken connection.
-      if (transfer.received() > 0 && IsBrokenConnection(error)) {
-        return Error(Code::kDataLoss,
-                     StrCat("blob ", blob.digest, ": truncated at ", transfer.received(), " of ",
-                            blob.size, " bytes: ", error.message()));
-      }
-      return std::move(response).error();
+    Status status = Transfer(context, route->scope, transfer);
+    if (transfer.received() > before) {
+      MutexLock lock(mutex_);
+      sources_[blob.digest].insert(route);
     }
-    RETURN_IF_ERROR(Sleep(context, kFirstPauseMs));
+    if (status.ok() || transfer.sink_failed() || !context.Check("transfer").ok()) return status;
+    if (IsUnreachable(status.error())) route->avoided = true;
+    errors.push_back(std::move(status).error().Wrap(
+        StrCat("blob ", blob.digest, " from ", route->scope.endpoint.host)));
   }
-  if (transfer.received() == blob.size) return Ok();
-  return Error(Code::kDataLoss, StrCat("blob ", blob.digest, ": truncated at ", transfer.received(),
-                                       " of ", blob.size, " bytes"));
+  return Combined(errors);
+}
+
+bool Repository::Distrust(const std::string& digest) {
+  std::set<Route*> sources;
+  {
+    MutexLock lock(mutex_);
+    sources.swap(sources_[digest]);
+  }
+  auto is_mirror = [](const Route* route) { return route->scope.endpoint.is_mirror; };
+  // Of several, the registry itself is the least likely to be wrong.
+  const bool any_mirror = std::any_of(sources.begin(), sources.end(), is_mirror);
+  bool changed = false;
+  for (Route* route : sources) {
+    if (!any_mirror || is_mirror(route)) changed = !route->avoided.exchange(true) || changed;
+  }
+  return changed && std::any_of(routes_.begin(), routes_.end(), [](const auto& route) {
+           return route->scope.endpoint.pull && !route->avoided;
+         });
 }
 
 }  // namespace berth::image

@@ -51,15 +51,6 @@ std::string UrlEncode(std::string_view text) {
   return out;
 }
 
-// "https://index.docker.io/v1/" -> "docker.io".
-std::string DomainOfServerAddress(std::string_view address) {
-  for (std::string_view scheme : {"https://", "http://"}) {
-    if (address.starts_with(scheme)) address.remove_prefix(scheme.size());
-  }
-  std::string domain = ToLower(address.substr(0, address.find('/')));
-  return domain == "index.docker.io" || domain == "registry-1.docker.io" ? "docker.io" : domain;
-}
-
 // Reads challenges from the front of a text.
 class ChallengeParser {
  public:
@@ -134,7 +125,8 @@ class ChallengeParser {
 };
 
 std::string KeyOf(const AuthScope& scope) {
-  return StrCat(scope.base_url, "|", scope.repository, "|", scope.credentials.Fingerprint());
+  return StrCat(scope.endpoint.base_url, "|", scope.repository, "|",
+                scope.credentials.Fingerprint());
 }
 
 const Challenge* FindScheme(const std::vector<Challenge>& challenges, std::string_view scheme) {
@@ -157,32 +149,65 @@ std::string BasicHeader(const Credentials& credentials) {
 // (CVE-2019-10214).
 Status CheckRealm(const AuthScope& scope, const std::string& realm) {
   ASSIGN_OR_RETURN(Origin token_server, OriginOf(realm), "token server");
-  if (token_server.scheme == "https" || scope.base_url.starts_with("http://")) return Ok();
+  if (token_server.scheme == "https" || scope.endpoint.base_url.starts_with("http://")) return Ok();
   return Error(Code::kPermissionDenied, StrCat("refusing the token server ", UrlForMessage(realm),
                                                ": the registry uses TLS and it does not"));
 }
 
+enum class TokenFlow { kGet, kPost };
+
+// The GET of distribution/spec/auth/token, or the POST of distribution/spec/auth/oauth.
 HttpRequest TokenRequest(const AuthScope& scope, const Challenge& challenge,
-                         const std::string& realm) {
+                         const std::string& realm, TokenFlow flow) {
   std::string wanted = ParamOf(challenge, "scope");
   if (wanted.empty()) wanted = StrCat("repository:", scope.repository, ":pull");
-  std::string fields =
+  const std::string fields =
       StrCat("service=", UrlEncode(ParamOf(challenge, "service")), "&scope=", UrlEncode(wanted));
+  const Credentials& credentials = scope.credentials;
   HttpRequest request;
   request.max_body_bytes = 1 << 20;
-  if (!scope.credentials.identity_token.empty()) {
-    request.method = "POST";
-    request.url = realm;
-    request.body = StrCat("grant_type=refresh_token&client_id=", kClientId, "&", fields,
-                          "&refresh_token=", UrlEncode(scope.credentials.identity_token));
+  request.host = OptionsFor(scope.endpoint, realm);
+  if (flow == TokenFlow::kGet) {
+    request.url = StrCat(realm, realm.find('?') == std::string::npos ? "?" : "&", fields);
+    if (!credentials.username.empty()) request.authorization = BasicHeader(credentials);
     return request;
   }
-  request.url = StrCat(realm, realm.find('?') == std::string::npos ? "?" : "&", fields);
-  if (!scope.credentials.username.empty()) request.authorization = BasicHeader(scope.credentials);
+  request.method = "POST";
+  request.url = realm;
+  request.headers = {{"Content-Type", "application/x-www-form-urlencoded"}};
+  request.body = StrCat("client_id=", kClientId, "&", fields);
+  if (!credentials.identity_token.empty()) {
+    request.body +=
+        StrCat("&grant_type=refresh_token&refresh_token=", UrlEncode(credentials.identity_token));
+  } else {
+    request.body += StrCat("&grant_type=password&username=", UrlEncode(credentials.username),
+                           "&password=", UrlEncode(credentials.password));
+  }
   return request;
 }
 
 }  // namespace
+
+std::shared_ptr<const HostOptions> OptionsFor(const RegistryEndpoint& endpoint,
+                                              const std::string& url) {
+  const auto& options = endpoint.options;
+  auto server = OriginOf(url);
+  auto registry = OriginOf(endpoint.base_url);
+  if (options == nullptr || (server.ok() && registry.ok() && *server == *registry)) return options;
+  auto out = std::make_shared<HostOptions>();
+  out->skip_verify = options->skip_verify;
+  out->ca_pem = options->ca_pem;
+  out->dial_timeout_ms = options->dial_timeout_ms;
+  return out;
+}
+
+std::string DomainOfServerAddress(std::string_view address) {
+  for (std::string_view scheme : {"https://", "http://"}) {
+    if (address.starts_with(scheme)) address.remove_prefix(scheme.size());
+  }
+  std::string domain = ToLower(address.substr(0, address.find('/')));
+  return domain == "index.docker.io" || domain == "registry-1.docker.io" ? "docker.io" : domain;
+}
 
 std::string Credentials::Fingerprint() const {
   Sha256 sha;
@@ -236,8 +261,16 @@ Result<Authorizer::Token> Authorizer::FetchToken(const Context& context, const A
                                                  const Challenge& challenge) {
   std::string realm = ParamOf(challenge, "realm");
   RETURN_IF_ERROR(CheckRealm(scope, realm));
-  ASSIGN_OR_RETURN(auto response, http_.Send(context, TokenRequest(scope, challenge, realm)),
+  const TokenFlow first =
+      scope.credentials.identity_token.empty() ? TokenFlow::kGet : TokenFlow::kPost;
+  ASSIGN_OR_RETURN(auto response, http_.Send(context, TokenRequest(scope, challenge, realm, first)),
                    "token server");
+  const bool knows_no_get = response.status == 404 || response.status == 405;
+  if (first == TokenFlow::kGet && knows_no_get && !scope.credentials.username.empty()) {
+    ASSIGN_OR_RETURN(response,
+                     http_.Send(context, TokenRequest(scope, challenge, realm, TokenFlow::kPost)),
+                     "token server");
+  }
   // The body of a refusal is not quoted: it may repeat what it was sent.
   if (!response.ok()) {
     Code code = response.status == 403                             ? Code::kPermissionDenied

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,9 @@ struct Credentials {
   std::string password;
   std::string identity_token;
   std::string registry_token;
+  bool empty() const {
+    return username.empty() && password.empty() && identity_token.empty() && registry_token.empty();
+  }
   // Tells users apart without being the secret.
   std::string Fingerprint() const;
 };
@@ -43,6 +47,10 @@ struct Credentials {
 // (as a reference writes it). InvalidArgument never quotes a secret.
 Result<Credentials> CredentialsFor(const RegistryAuth& auth, std::string_view domain);
 
+// The host that a server's address ("https://index.docker.io/v1/") names, as references write it
+// ("docker.io").
+std::string DomainOfServerAddress(std::string_view address);
+
 struct Challenge {
   std::string scheme;                         // lower case: "bearer", "basic"
   std::map<std::string, std::string> params;  // names in lower case
@@ -50,9 +58,24 @@ struct Challenge {
 // The WWW-Authenticate header (RFC 9110, 11.6.1), strictly and within bounds; DataLoss otherwise.
 Result<std::vector<Challenge>> ParseChallenges(std::string_view header);
 
+// One server with the registry's API (registry_hosts.h says where they come from).
+struct RegistryEndpoint {
+  std::string base_url;  // "https://registry.example/v2", what the API's paths follow
+  std::string host;      // "registry.example:5000", as references write it
+  std::string query;     // of every request: "ns=docker.io" for a mirror
+  bool pull = true, resolve = true, push = true;
+  bool is_mirror = false;
+  std::shared_ptr<const HostOptions> options;  // none: the usual ones
+};
+
+// How to talk to another server that the registry names (for tokens, for uploads): trusted as the
+// registry is, but shown its client certificates and headers only if it is the same one.
+std::shared_ptr<const HostOptions> OptionsFor(const RegistryEndpoint& endpoint,
+                                              const std::string& url);
+
 // Who asks for what: tokens are kept per this.
 struct AuthScope {
-  std::string base_url;    // "https://registry.example"
+  RegistryEndpoint endpoint;
   std::string repository;  // "library/busybox"
   Credentials credentials;
 };

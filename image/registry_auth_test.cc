@@ -130,22 +130,6 @@ TEST(CredentialsTest, FingerprintsTellUsersApart) {
   EXPECT_EQ(a.Fingerprint(), Credentials(a).Fingerprint());
 }
 
-TEST(BaseUrlTest, PlainHttpIsForLoopbackOrConfigured) {
-  const std::vector<RegistryHost> hosts = {{"plain.example:80", true, false, ""},
-                                           {"localhost:6000", false, false, "/ca.pem"}};
-  EXPECT_EQ(BaseUrlOf("docker.io", hosts), "https://registry-1.docker.io");
-  EXPECT_EQ(BaseUrlOf("registry.example", hosts), "https://registry.example");
-  EXPECT_EQ(BaseUrlOf("localhost:5000", hosts), "http://localhost:5000");
-  EXPECT_EQ(BaseUrlOf("127.1.2.3:5000", hosts), "http://127.1.2.3:5000");
-  EXPECT_EQ(BaseUrlOf("[::1]:5000", hosts), "http://[::1]:5000");
-  EXPECT_EQ(BaseUrlOf("plain.example:80", hosts), "http://plain.example:80");
-  EXPECT_EQ(BaseUrlOf("plain.example", hosts), "https://plain.example");
-  EXPECT_EQ(BaseUrlOf("localhost:6000", hosts), "https://localhost:6000");
-  EXPECT_EQ(BaseUrlOf("127.attacker.example", hosts), "https://127.attacker.example");
-  EXPECT_EQ(BaseUrlOf("127.0.0.1.attacker.example", hosts), "https://127.0.0.1.attacker.example");
-  EXPECT_EQ(BaseUrlOf("localhost.attacker.example", hosts), "https://localhost.attacker.example");
-}
-
 TEST(UrlTest, OriginsDecideWhoIsTalkedTo) {
   EXPECT_EQ(*OriginOf("https://Host.Example/a?b"), *OriginOf("https://host.example:443/"));
   EXPECT_NE(*OriginOf("https://host.example/"), *OriginOf("http://host.example/"));

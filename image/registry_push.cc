@@ -20,19 +20,13 @@ bool IsTransient(const Result<HttpResponse>& response) {
 
 }  // namespace
 
-RepositoryWriter::RepositoryWriter(HttpClient& http, Authorizer& authorizer, std::string base_url,
-                                   std::string repository, Credentials credentials)
-    : http_(http),
-      authorizer_(authorizer),
-      scope_{std::move(base_url), std::move(repository), std::move(credentials)} {}
-
-std::string RepositoryWriter::Url(std::string_view path) const {
-  return StrCat(scope_.base_url, "/v2/", scope_.repository, "/", path);
-}
+RepositoryWriter::RepositoryWriter(HttpClient& http, Authorizer& authorizer, AuthScope scope)
+    : http_(http), authorizer_(authorizer), scope_(std::move(scope)) {}
 
 Result<HttpResponse> RepositoryWriter::SendOnce(const Context& context, HttpRequest request) {
-  ASSIGN_OR_RETURN(const Origin registry, OriginOf(scope_.base_url));
+  ASSIGN_OR_RETURN(const Origin registry, OriginOf(scope_.endpoint.base_url));
   ASSIGN_OR_RETURN(const Origin target, OriginOf(request.url));
+  request.host = OptionsFor(scope_.endpoint, request.url);
   if (target != registry) return http_.Send(context, request);
   request.authorization = authorizer_.Known(scope_);
   ASSIGN_OR_RETURN(auto response, http_.Send(context, request));
@@ -61,7 +55,7 @@ Result<HttpResponse> RepositoryWriter::Send(const Context& context, const HttpRe
 Result<bool> RepositoryWriter::HasBlob(const Context& context, const std::string& digest) {
   HttpRequest request;
   request.method = "HEAD";
-  request.url = Url(StrCat("blobs/", digest));
+  request.url = UrlIn(scope_, StrCat("blobs/", digest));
   ASSIGN_OR_RETURN(const auto response, Send(context, request));
   return response.ok();
 }
@@ -70,7 +64,7 @@ Result<std::string> RepositoryWriter::LocationOf(const HttpResponse& response) c
   ASSIGN_OR_RETURN(std::string url, ResolveUrl(response.url, response.Header("location")),
                    "the registry's Location");
   ASSIGN_OR_RETURN(const Origin origin, OriginOf(url), "the registry's Location");
-  if (scope_.base_url.starts_with("https://") && origin.scheme != "https") {
+  if (scope_.endpoint.base_url.starts_with("https://") && origin.scheme != "https") {
     return Error(Code::kFailedPrecondition,
                  StrCat("the registry wants the blob without TLS, at ", UrlForMessage(url)));
   }
@@ -80,7 +74,7 @@ Result<std::string> RepositoryWriter::LocationOf(const HttpResponse& response) c
 Result<std::string> RepositoryWriter::BeginUpload(const Context& context) {
   HttpRequest request;
   request.method = "POST";
-  request.url = Url("blobs/uploads/");
+  request.url = UrlIn(scope_, "blobs/uploads/");
   ASSIGN_OR_RETURN(const auto response, Send(context, request));
   if (!response.ok()) return StatusError(request, response);
   return LocationOf(response);
@@ -143,7 +137,7 @@ Status RepositoryWriter::PushManifest(const Context& context, const std::string&
                                       const std::string& media_type, const std::string& bytes) {
   HttpRequest request;
   request.method = "PUT";
-  request.url = Url(StrCat("manifests/", tag));
+  request.url = UrlIn(scope_, StrCat("manifests/", tag));
   request.headers = {{"Content-Type", media_type}};
   request.body = bytes;
   ASSIGN_OR_RETURN(const auto response, Send(context, request));

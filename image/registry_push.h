@@ -18,8 +18,7 @@ namespace berth::image {
 // go to the registry's own origin only, wherever it wants its blobs.
 class RepositoryWriter {
  public:
-  RepositoryWriter(HttpClient& http, Authorizer& authorizer, std::string base_url,
-                   std::string repository, Credentials credentials);
+  RepositoryWriter(HttpClient& http, Authorizer& authorizer, AuthScope scope);
 
   Result<bool> HasBlob(const Context& context, const std::string& digest);
 
@@ -39,7 +38,6 @@ class RepositoryWriter {
  private:
   Result<HttpResponse> Send(const Context& context, const HttpRequest& request);
   Result<HttpResponse> SendOnce(const Context& context, HttpRequest request);
-  std::string Url(std::string_view path) const;
   // Where the rest of an upload goes.
   Result<std::string> LocationOf(const HttpResponse& response) const;
   Result<std::string> BeginUpload(const Context& context);

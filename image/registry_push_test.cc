@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/file.h"
 #include "image/digest.h"
 #include "image/registry.h"
 #include "tests/testing/http_server.h"
@@ -32,13 +33,24 @@ std::unique_ptr<HttpServer> Serve(HttpServer::Handler handler) {
 class Writer {
  public:
   explicit Writer(const std::string& base_url, Credentials credentials = {},
-                  HttpClientOptions options = {})
-      : http_(std::move(options)),
+                  std::shared_ptr<const HostOptions> tls = nullptr)
+      : http_({}),
         authorizer_(http_),
-        repository_(http_, authorizer_, base_url, "team/app", std::move(credentials)) {}
+        repository_(http_, authorizer_, ScopeOf(base_url, std::move(credentials), std::move(tls))) {
+  }
   RepositoryWriter* operator->() { return &repository_; }
 
  private:
+  static AuthScope ScopeOf(const std::string& base_url, Credentials credentials,
+                           std::shared_ptr<const HostOptions> tls) {
+    AuthScope scope;
+    scope.endpoint.base_url = StrCat(base_url, "/v2");
+    scope.endpoint.options = std::move(tls);
+    scope.repository = "team/app";
+    scope.credentials = std::move(credentials);
+    return scope;
+  }
+
   HttpClient http_;
   Authorizer authorizer_;
   RepositoryWriter repository_;
@@ -107,9 +119,9 @@ TEST(RegistryPush, NothingGoesWithoutTlsWhereTheRegistryHasIt) {
       },
       *files);
   ASSERT_TRUE(server.ok());
-  HttpClientOptions options;
-  options.tls[(*server)->address()].ca_file = files->certificate;
-  Writer writer("https://" + (*server)->address(), {}, options);
+  auto tls = std::make_shared<HostOptions>();
+  tls->ca_pem = *ReadFile(files->certificate);
+  Writer writer("https://" + (*server)->address(), {}, tls);
   auto pushed = writer->PushBlob(kContext, DigestOf("x"), std::string("x"));
   ASSERT_FALSE(pushed.ok());
   EXPECT_EQ(pushed.code(), Code::kFailedPrecondition);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <string>
 
+#include "base/file.h"
 #include "base/time.h"
 #include "image/digest.h"
 #include "tests/testing/http_server.h"
@@ -39,16 +40,22 @@ ServerReply Manifest(const std::string& body) {
 class Client {
  public:
   explicit Client(const HttpServer& server, Credentials credentials = {},
-                  const std::string& scheme = "http", HttpClientOptions options = Options())
-      : http_(std::move(options)),
+                  std::shared_ptr<const HostOptions> tls = nullptr)
+      : http_({.stall_timeout_ms = tls == nullptr ? 300 : 10'000}),
         authorizer_(http_),
-        repository_(http_, authorizer_, StrCat(scheme, "://", server.address()), "team/app",
-                    std::move(credentials)) {}
+        repository_(http_, authorizer_, {ScopeOf(server, std::move(credentials), std::move(tls))}) {
+  }
   Repository* operator->() { return &repository_; }
-  static HttpClientOptions Options() {
-    HttpClientOptions options;
-    options.stall_timeout_ms = 300;
-    return options;
+  static AuthScope ScopeOf(const HttpServer& server, Credentials credentials = {},
+                           std::shared_ptr<const HostOptions> tls = nullptr) {
+    AuthScope scope;
+    scope.endpoint.base_url =
+        StrCat(tls == nullptr ? "http://" : "https://", server.address(), "/v2");
+    scope.endpoint.host = server.address();
+    scope.endpoint.options = std::move(tls);
+    scope.repository = "team/app";
+    scope.credentials = std::move(credentials);
+    return scope;
   }
 
  private:
@@ -164,7 +171,7 @@ TEST(RepositoryTest, WaitsAsLongAsItIsAskedTo) {
 
 TEST(RepositoryTest, APauseEndsWithTheContext) {
   auto server = Serve([](const ServerRequest&) {
-    return ServerReply{.status = 429, .headers = {{"Retry-After", "99999"}}};
+    return ServerReply{.status = 429, .headers = {{"Retry-After", "20"}}};
   });
   int64_t begin = MonotonicNs();
   EXPECT_EQ(Client(*server)->GetManifest(Context::WithTimeoutMs(200), "v1").code(),
@@ -348,6 +355,24 @@ TEST(TokenTest, IdentityTokensArePosted) {
   EXPECT_THAT(token.body, HasSubstr("refresh_token=id%26tok"));
 }
 
+TEST(TokenTest, PasswordsArePostedWhereGetIsUnknown) {
+  std::unique_ptr<HttpServer> server;
+  server = Serve([&](const ServerRequest& request) {
+    if (request.path == "/token" && request.method != "POST") return ServerReply{.status = 405};
+    if (request.path == "/token") return ServerReply{.body = R"({"access_token":"good"})"};
+    if (request.Header("authorization") == "Bearer good") return Manifest("{}");
+    return ServerReply{.status = 401,
+                       .headers = {{"WWW-Authenticate", StrCat("Bearer realm=\"http://",
+                                                               server->address(), "/token\"")}}};
+  });
+  EXPECT_TRUE(Client(*server, {"user", "p&w", "", ""})->GetManifest(kContext, "v1").ok());
+  const ServerRequest post = server->requests().at(2);
+  EXPECT_EQ(post.method, "POST");
+  EXPECT_EQ(post.Header("content-type"), "application/x-www-form-urlencoded");
+  EXPECT_THAT(post.body, HasSubstr("grant_type=password&username=user&password=p%26w"));
+  EXPECT_THAT(post.body, HasSubstr("scope=repository%3ateam%2fapp%3apull"));
+}
+
 TEST(TokenTest, RegistryTokensAreUsedAsTheyAre) {
   TokenRegistry registry("{}");
   EXPECT_TRUE(Client(*registry, {"", "", "", "good"})->GetManifest(kContext, "v1").ok());
@@ -439,10 +464,9 @@ TEST(TlsTest, ATokenServerWithoutTlsGetsNoCredentials) {
       },
       *files);
   ASSERT_TRUE(server.ok()) << server.error().message();
-  HttpClientOptions options = Client::Options();
-  options.stall_timeout_ms = 10'000;
-  options.tls[(*server)->address()].ca_file = files->certificate;
-  Client client(**server, {"user", "pass", "", ""}, "https", options);
+  auto tls = std::make_shared<HostOptions>();
+  tls->ca_pem = *ReadFile(files->certificate);
+  Client client(**server, {"user", "pass", "", ""}, tls);
   auto manifest = client->GetManifest(kContext, "v1");
   EXPECT_EQ(manifest.code(), Code::kPermissionDenied) << manifest.error().message();
   EXPECT_TRUE(thief->requests().empty());

@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace berth::image {
@@ -54,6 +55,14 @@ Result<std::string> ResolveUrl(const std::string& url, const std::string& locati
     return Error(Code::kInvalidArgument, StrCat("\"", UrlForMessage(location), "\" is not a URL"));
   }
   return Part(parsed, CURLUPART_URL);
+}
+
+bool IsLoopbackHost(std::string_view host) {
+  if (host == "localhost" || host == "::1" || host == "[::1]") return true;
+  auto parts = Split(host, '.');
+  return parts.size() == 4 && parts[0] == "127" &&
+         std::all_of(parts.begin(), parts.end(),
+                     [](std::string_view part) { return ParseNumber<uint8_t>(part).has_value(); });
 }
 
 std::string UrlForMessage(std::string_view url) {

@@ -21,6 +21,8 @@ struct Origin {
 Result<Origin> OriginOf(const std::string& url);
 // The URL that `location` (absolute or relative) means on the page `url`.
 Result<std::string> ResolveUrl(const std::string& url, const std::string& location);
+// "localhost", 127.0.0.0/8 or "::1", with or without brackets.
+bool IsLoopbackHost(std::string_view host);
 // Fit for a message: without query and fragment, printable, bounded.
 std::string UrlForMessage(std::string_view url);
 

@@ -205,6 +205,13 @@ Result<std::unique_ptr<HttpServer>> HttpServer::StartTls(Handler handler, const 
       SSL_CTX_use_PrivateKey_file(tls.get(), files.key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return Error(Code::kInternal, "unusable certificate");
   }
+  if (!files.client_ca.empty()) {
+    SSL_CTX_set_verify(tls.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_client_CA_list(tls.get(), SSL_load_client_CA_file(files.client_ca.c_str()));
+    if (SSL_CTX_load_verify_locations(tls.get(), files.client_ca.c_str(), nullptr) != 1) {
+      return Error(Code::kInternal, "unusable CA file");
+    }
+  }
   // The acceptor is not running anybody's request before the address is known to the caller.
   ASSIGN_OR_RETURN(auto server, Start(std::move(handler)));
   server->state_->tls = std::move(tls);
@@ -239,8 +246,9 @@ int HttpServer::connections() const {
   return static_cast<int>(state_->connections.size());
 }
 
-Result<TlsFiles> MakeCertificate(const std::string& directory) {
-  TlsFiles files{StrCat(directory, "/certificate.pem"), StrCat(directory, "/key.pem")};
+Result<TlsFiles> MakeCertificate(const std::string& directory, const std::string& name) {
+  TlsFiles files{.certificate = StrCat(directory, "/certificate.pem"),
+                 .key = StrCat(directory, "/key.pem")};
   SpawnOptions openssl;
   openssl.path = "/usr/bin/openssl";
   openssl.args = {"openssl",
@@ -254,7 +262,7 @@ Result<TlsFiles> MakeCertificate(const std::string& directory) {
                   "-days",
                   "2",
                   "-subj",
-                  "/CN=localhost",
+                  "/CN=" + name,
                   "-addext",
                   "subjectAltName=IP:127.0.0.1,DNS:localhost",
                   "-keyout",

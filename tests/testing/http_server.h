@@ -40,9 +40,11 @@ struct ServerReply {
 struct TlsFiles {
   std::string certificate;  // PEM; also the CA file to trust it by
   std::string key;
+  std::string client_ca = {};  // clients have to show a certificate that this PEM file vouches for
 };
 // A certificate for localhost and 127.0.0.1, signed by itself.
-Result<TlsFiles> MakeCertificate(const std::string& directory);
+Result<TlsFiles> MakeCertificate(const std::string& directory,
+                                 const std::string& name = "localhost");
 
 // Answers every request with what the handler makes of it, on one thread per connection. The
 // handler may be called from several threads at once. The destructor ends every connection and

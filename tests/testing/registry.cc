@@ -46,10 +46,13 @@ Result<std::unique_ptr<TestRegistry>> TestRegistry::Start(const TestRegistryOpti
   std::unique_ptr<TestRegistry> registry(new TestRegistry);
   RETURN_IF_ERROR(registry->Launch(options), "test registry");
   RETURN_IF_ERROR(registry->AwaitAddress(), "test registry");
-  image::HttpClientOptions client;
-  client.stall_timeout_ms = 10'000;
-  client.tls[registry->address_].ca_file = registry->tls_.certificate;
-  registry->http_ = std::make_unique<image::HttpClient>(std::move(client));
+  auto trust = std::make_shared<image::HostOptions>();
+  if (options.tls) {
+    ASSIGN_OR_RETURN(trust->ca_pem, ReadFile(registry->tls_.certificate));
+  }
+  registry->trust_ = std::move(trust);
+  registry->http_ =
+      std::make_unique<image::HttpClient>(image::HttpClientOptions{.stall_timeout_ms = 10'000});
   return registry;
 }
 
@@ -104,6 +107,7 @@ std::string TestRegistry::Url(std::string_view path) const {
 Status TestRegistry::Upload(const image::HttpRequest& request, std::string* location) {
   image::HttpRequest authorized = request;
   authorized.authorization = authorization_;
+  authorized.host = trust_;
   ASSIGN_OR_RETURN(auto response, http_->Send(Context::WithTimeoutMs(60'000), authorized));
   if (!response.ok()) {
     return Error(Code::kInternal, StrCat(request.method, " ", request.url, ": ", response.status,

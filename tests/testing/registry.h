@@ -58,6 +58,7 @@ class TestRegistry {
   TlsFiles tls_;
   std::string authorization_;
   std::string address_;
+  std::shared_ptr<const image::HostOptions> trust_;
   std::unique_ptr<image::HttpClient> http_;
   Child process_;
 };
