@@ -302,6 +302,9 @@ Status Exchange::Drive(const Context& context, CURLM* multi) {
       return Verdict(message->data.result);
     }
     RETURN_IF_ERROR(context.Check("transfer"));
+    if (request_.abandon != nullptr && *request_.abandon) {
+      return Error(Code::kCancelled, "transfer: cancelled");
+    }
     if (stalled()) {
       return Error(Code::kUnavailable, StrCat("timeout: nothing came for ", stall_ms_, " ms"),
                    ETIMEDOUT);
@@ -397,6 +400,7 @@ Result<HttpResponse> HttpClient::Send(const Context& context, const HttpRequest&
   for (int hop = 0; hop <= kMaxRedirects; ++hop) {
     HttpResponse response;
     response.url = url;
+    response.redirected = previous != first;
     RETURN_IF_ERROR(pool_->SendOnce(context, options_, request, previous == first, &response),
                     request.method, " ", UrlForMessage(url));
     std::string location = response.Header("location");

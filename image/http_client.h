@@ -2,6 +2,7 @@
 // timeout and caps, on kept-alive connections.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -33,8 +34,9 @@ struct HttpClientOptions {
 struct HttpResponse {
   int status = 0;
   std::multimap<std::string, std::string> headers;  // names in lower case
-  std::string body;  // empty if it went to a sink; of a failure, the first 4 KiB
-  std::string url;   // that answered, after redirects
+  std::string body;         // empty if it went to a sink; of a failure, the first 4 KiB
+  std::string url;          // that answered, after redirects
+  bool redirected = false;  // to another origin
 
   bool ok() const { return status >= 200 && status < 300; }
   // The first one of that (lower-case) name, or "".
@@ -59,6 +61,8 @@ struct HttpRequest {
   std::string body;
   BodySink sink;                    // none: the body is kept
   size_t max_body_bytes = 4 << 20;  // of a body that is kept; more is ResourceExhausted
+  // If given, must outlive the request; once another thread sets it, the request is Cancelled.
+  const std::atomic<bool>* abandon = nullptr;
 };
 
 // Thread-safe; each request runs on its caller's thread. Redirects of GET and HEAD are followed, at

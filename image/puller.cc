@@ -19,6 +19,9 @@ namespace berth::image {
 
 namespace {
 
+// Chunks in memory, of all pulls: what a pull may add to the daemon is bounded.
+constexpr int kRangeSlots = 4;
+
 using ImagePtr = std::shared_ptr<const Image>;
 
 // One pull with all who wait for it.
@@ -73,6 +76,7 @@ struct Puller::State {
   PullerOptions options;
   HttpClient http;
   Authorizer authorizer;
+  RangeSlots range_slots{kRangeSlots};
   snapshotter::Snapshotter& snapshotter;
   ImageStore& store;
   Result<std::unique_ptr<LayerFetcher>> fetcher = std::unique_ptr<LayerFetcher>();
@@ -195,7 +199,7 @@ Result<ImagePtr> Puller::State::Pull(const Job& job) {
   Failpoint("pull.begun");
   ASSIGN_OR_RETURN(auto routes, RoutesFor(job.flight.context, job.reference.domain,
                                           job.reference.repository, job.auth, options.registry));
-  Repository repository(http, authorizer, std::move(routes));
+  Repository repository(http, authorizer, std::move(routes), &range_slots);
   ASSIGN_OR_RETURN(ImagePtr current, FindCurrent(job, repository));
   if (current != nullptr) return current;
   return PullNew(job, repository);

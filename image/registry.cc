@@ -15,6 +15,7 @@ namespace berth::image {
 namespace {
 
 constexpr int kRetries = 2;
+constexpr int kConnections = 4;  // for one large blob
 constexpr int kMaxResumptions = 20;
 constexpr int kMaxBarren = 2;  // resumptions in a row that brought nothing
 constexpr int64_t kFirstPauseMs = 200;
@@ -97,8 +98,9 @@ Error Combined(const std::vector<Error>& errors) {
 
 }  // namespace
 
-Repository::Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes)
-    : http_(http), authorizer_(authorizer) {
+Repository::Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes,
+                       RangeSlots* slots)
+    : http_(http), authorizer_(authorizer), slots_(slots) {
   for (AuthScope& scope : routes) {
     routes_.push_back(std::make_unique<Route>());
     routes_.back()->scope = std::move(scope);
@@ -253,12 +255,37 @@ Result<std::string> Repository::GetBlob(const Context& context, const Descriptor
   return out;
 }
 
-Status Repository::Transfer(const Context& context, const AuthScope& scope,
-                            BlobTransfer& transfer) {
+// A failure leaves the transfer where it is, and nothing that Transfer() would not meet as well.
+Status Repository::TransferRanges(const Context& context, Route& route, BlobTransfer& transfer) {
+  const int64_t missing = transfer.blob().size - transfer.received();
+  if (slots_ == nullptr || route.no_ranges || missing < RangeTransfer::kMinBytes) return Ok();
+  const int slots = slots_->Take(kConnections);
+  if (slots == 0) return Ok();
+  const AuthScope& scope = route.scope;
+  RangeTransfer ranges(
+      [&](HttpRequest request) {
+        const bool once = true;  // RangeTransfer repeats what may be repeated
+        return Send(context, scope, std::move(request), &once);
+      },
+      [&](HttpRequest request) -> Result<HttpResponse> {
+        request.host = OptionsFor(scope.endpoint, request.url);
+        ASSIGN_OR_RETURN(auto response, http_.Send(context, request));
+        if (!response.ok()) return StatusError(request, response);
+        return response;
+      });
+  auto known = ranges.Run(context, transfer, slots);
+  slots_->Return(slots);
+  if (known.ok() && !*known) route.no_ranges = true;
+  if (transfer.sink_failed() && !known.ok()) return std::move(known).error();
+  return Ok();
+}
+
+Status Repository::Transfer(const Context& context, Route& route, BlobTransfer& transfer) {
+  RETURN_IF_ERROR(TransferRanges(context, route, transfer));
   int barren = 0;
   for (int resumption = 0; !transfer.complete(); ++resumption) {
     const int64_t before = transfer.received();
-    auto response = Send(context, scope, transfer.Request(), transfer.started());
+    auto response = Send(context, route.scope, transfer.Request(), transfer.started());
     if (transfer.complete()) break;
     const bool cut = response.ok() || IsBrokenConnection(response.error());
     if (!response.ok() && (transfer.sink_failed() || transfer.received() == 0)) {
@@ -284,7 +311,7 @@ Status Repository::StreamBlob(const Context& context, const Descriptor& blob,
   std::vector<Error> errors;
   for (Route* route : RoutesWith(&RegistryEndpoint::pull)) {
     const int64_t before = transfer.received();
-    Status status = Transfer(context, route->scope, transfer);
+    Status status = Transfer(context, *route, transfer);
     if (transfer.received() > before) {
       MutexLock lock(mutex_);
       sources_[blob.digest].insert(route);

@@ -16,6 +16,7 @@
 #include "image/blob_transfer.h"
 #include "image/http_client.h"
 #include "image/manifest.h"
+#include "image/range_transfer.h"
 #include "image/registry_auth.h"
 
 namespace berth::image {
@@ -50,8 +51,10 @@ std::string UrlIn(const AuthScope& scope, std::string_view path);
 // says.
 class Repository {
  public:
-  // At least one route.
-  Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes);
+  // At least one route. With slots, which must outlive it, large blobs come by several ranges at a
+  // time, from servers that know ranges.
+  Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes,
+             RangeSlots* slots = nullptr);
 
   // The digest of what the tag or digest names, without fetching it; "" if the registry says none.
   Result<std::string> Resolve(const Context& context, const std::string& tag_or_digest);
@@ -74,6 +77,7 @@ class Repository {
   struct Route {
     AuthScope scope;
     std::atomic<bool> avoided{false};
+    std::atomic<bool> no_ranges{false};
   };
   using Capability = bool RegistryEndpoint::*;
 
@@ -84,7 +88,8 @@ class Repository {
                        const std::function<Result<T>(const AuthScope&)>& ask);
   Result<RawManifest> GetManifestFrom(const Context& context, const AuthScope& scope,
                                       const std::string& tag_or_digest);
-  Status Transfer(const Context& context, const AuthScope& scope, BlobTransfer& transfer);
+  Status Transfer(const Context& context, Route& route, BlobTransfer& transfer);
+  Status TransferRanges(const Context& context, Route& route, BlobTransfer& transfer);
   // Builds the request's URL, authorizes, retries, and turns a bad status into an error. `started`
   // tells that the sink has had bytes, so that a retry would repeat them.
   Result<HttpResponse> Send(const Context& context, const AuthScope& scope, HttpRequest request,
@@ -95,6 +100,7 @@ class Repository {
   HttpClient& http_;
   Authorizer& authorizer_;
   std::vector<std::unique_ptr<Route>> routes_;
+  RangeSlots* slots_;
   Mutex mutex_;
   std::map<std::string, std::set<Route*>> sources_ GUARDED_BY(mutex_);  // of blobs, by digest
 };
