@@ -81,8 +81,8 @@ void ServiceManager::FeedWatchdog(Daemon& daemon) {
   const Status alive =
       CheckAlive(daemon.loop(), socket_, std::min(watchdog_ms_ / 8, kMaxTimeoutMs));
   if (alive.ok()) {
-    Notify(starving_ ? StrCat("WATCHDOG=1\n", StatusLine("serves " + socket_)) : "WATCHDOG=1");
     if (starving_) LOG(WARNING) << "watchdog: the daemon answers again";
+    Notify(starving_ ? StrCat("WATCHDOG=1\n", StatusLine("serves " + socket_)) : "WATCHDOG=1");
   } else {
     LOG(ERROR) << "watchdog: " << alive.error().message();
     Notify(StatusLine("hangs: " + alive.error().message()));
