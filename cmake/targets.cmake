@@ -18,6 +18,11 @@ function(berth_test name)
   target_link_libraries(${name} PRIVATE ${A_DEPENDS} GTest::gmock GTest::gtest GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABEL}" TIMEOUT ${A_TIMEOUT})
+  if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread")
+    # A process's end does not wait for other threads' reports.
+    list(APPEND A_ENV
+      "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan.supp:atexit_sleep_ms=0")
+  endif()
   if(A_ENV)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "${A_ENV}")
   endif()
