@@ -25,18 +25,20 @@ class PlainInflater : public Inflater {
   Status Finish() override { return Ok(); }
 };
 
+// igzip reads a header's flags again at every call unless the header is kept (isal_gzip_header), so
+// that one which is cut into pieces would be misread: headers are read apart from the data.
 class GzipInflater : public Inflater {
  public:
   GzipInflater() {
     isal_inflate_init(&state_);
-    state_.crc_flag = ISAL_GZIP;
+    state_.crc_flag = ISAL_GZIP_NO_HDR_VER;
   }
 
   Result<size_t> Inflate(std::string_view& input, char* out, size_t capacity) override {
     state_.next_out = reinterpret_cast<uint8_t*>(out);
     state_.avail_out = static_cast<uint32_t>(capacity);
     do {
-      if (between_members_) {
+      if (at_ == Place::kBetweenMembers) {
         if (input.empty()) break;
         RETURN_IF_ERROR(BeginMember(input.front()));
       }
@@ -46,11 +48,13 @@ class GzipInflater : public Inflater {
   }
 
   Status Finish() override {
-    if (members_ > 0 && between_members_) return Ok();
+    if (members_ > 0 && at_ == Place::kBetweenMembers) return Ok();
     return EndedEarly("gzip");
   }
 
  private:
+  enum class Place { kBetweenMembers, kHeader, kData };
+
   Status BeginMember(char first) {
     // What follows a member is a member: anything else was not made by the one who made the blob.
     if (first != '\x1f') {
@@ -58,8 +62,9 @@ class GzipInflater : public Inflater {
                    members_ == 0 ? "the data is not gzip" : "garbage follows the gzip data");
     }
     if (members_ > 0) isal_inflate_reset(&state_);
+    isal_gzip_header_init(&header_);
     ++members_;
-    between_members_ = false;
+    at_ = Place::kHeader;
     return Ok();
   }
 
@@ -67,21 +72,28 @@ class GzipInflater : public Inflater {
     const size_t offered = std::min<size_t>(input.size(), UINT32_MAX);
     state_.next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(input.data()));
     state_.avail_in = static_cast<uint32_t>(offered);
-    const int result = isal_inflate(&state_);
-    input.remove_prefix(offered - state_.avail_in);
+    const bool in_header = at_ == Place::kHeader;
+    const int result = in_header ? isal_read_gzip_header(&state_, &header_) : isal_inflate(&state_);
     if (result == ISAL_INCORRECT_CHECKSUM) {
       return Error(Code::kDataLoss, "gzip checksum mismatch: the data is corrupt");
     }
-    if (result < 0 || result == ISAL_NEED_DICT) {
+    // Of corrupt data igzip may count more as read than there was.
+    if (result < 0 || result == ISAL_NEED_DICT || state_.avail_in > offered) {
       return Error(Code::kDataLoss, StrCat("the gzip data is corrupt (igzip error ", result, ")"));
     }
-    between_members_ = state_.block_state == ISAL_BLOCK_FINISH;
+    input.remove_prefix(offered - state_.avail_in);
+    if (in_header) {
+      if (result == ISAL_DECOMP_OK) at_ = Place::kData;
+    } else if (state_.block_state == ISAL_BLOCK_FINISH) {
+      at_ = Place::kBetweenMembers;
+    }
     return Ok();
   }
 
   inflate_state state_{};
+  isal_gzip_header header_{};
   uint64_t members_ = 0;
-  bool between_members_ = true;
+  Place at_ = Place::kBetweenMembers;
 };
 
 class ZstdInflater : public Inflater {

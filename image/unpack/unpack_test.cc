@@ -1,5 +1,6 @@
 // The parts of the worker that need neither root nor a process.
 #include <gtest/gtest.h>
+#include <isa-l/crc.h>
 
 #include "image/unpack/inflate.h"
 #include "image/unpack/layer_tree.h"
@@ -107,6 +108,33 @@ TEST_P(InflateTest, AnySizeOfPiecesAndSeveralStreams) {
     ASSERT_TRUE(out.ok()) << piece << " " << out.error().message();
     EXPECT_TRUE(*out == first + second) << piece << " " << room;
   }
+}
+
+// RFC 1952, section 2.3: a header with all the optional fields.
+std::string WithFullHeader(const std::string& gzip) {
+  constexpr size_t kFixedBytes = 10;
+  std::string header = gzip.substr(0, kFixedBytes);
+  header[3] = 2 | 4 | 8 | 16;  // FHCRC, FEXTRA, FNAME, FCOMMENT
+  header += std::string("\x0a\0SG\x06\0 extra", 12);
+  header += std::string("layer.tar\0a comment\0", 20);
+  const uint32_t crc =
+      crc32_gzip_refl(0, reinterpret_cast<const unsigned char*>(header.data()), header.size());
+  header += static_cast<char>(crc & 0xff);
+  header += static_cast<char>(crc >> 8 & 0xff);
+  return header + gzip.substr(kFixedBytes);
+}
+
+TEST(GzipTest, AHeaderMayComeInPieces) {
+  const std::string data = SampleData(2000);
+  const std::string member = WithFullHeader(Gzip(data));
+  for (size_t piece = 1; piece <= member.size(); ++piece) {
+    auto out = InflateAll(Compression::kGzip, member + member, piece, 4096);
+    ASSERT_TRUE(out.ok()) << piece << " " << out.error().message();
+    EXPECT_TRUE(*out == data + data) << piece;
+  }
+  std::string bad = member;
+  bad[15] ^= 1;  // in the extra field
+  EXPECT_EQ(InflateAll(Compression::kGzip, bad, 7, 4096).code(), Code::kDataLoss);
 }
 
 TEST_P(InflateTest, EveryTruncationIsNoticed) {
