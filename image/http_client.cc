@@ -385,7 +385,7 @@ struct HttpClient::Pool {
 };
 
 HttpClient::HttpClient(HttpClientOptions options)
-    : options_(std::move(options)), pool_(std::make_unique<Pool>()) {
+    : options_(options), pool_(std::make_unique<Pool>()) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
 }

@@ -92,6 +92,7 @@ Error Combined(const std::vector<Error>& errors) {
             "no server of this registry may be asked (capabilities in hosts.toml)"};
   }
   std::vector<std::string> messages;
+  messages.reserve(errors.size());
   for (const Error& error : errors) messages.push_back(error.message());
   return {errors.back().code(), Join(messages, "; then "), errors.back().sys_errno()};
 }

@@ -199,6 +199,7 @@ def main():
         for preset in ("asan", "tsan"):
             if run.build(preset):
                 run.ctest(preset, [])
+        run.command("fuzz", ["hack/fuzz", "--seconds", "30"])
     return run.summary(options.setup_ns / 1e9)
 
 
