@@ -11,42 +11,14 @@
 
 #include "base/file.h"
 #include "image/archive/tar_writer.h"
+#include "snapshotter/layer_xattrs.h"
 
 namespace berth::image {
 
 namespace {
 
 constexpr size_t kPieceBytes = 256 << 10;
-constexpr size_t kMaxListBytes = 64 << 10;  // XATTR_LIST_MAX
-constexpr size_t kMaxValueBytes = 64 << 10;
 constexpr size_t kDeepest = 2000;  // unpacking allows no more
-
-using Xattrs = std::vector<std::pair<std::string, std::string>>;
-
-// Those that unpacking takes from a tar.
-bool IsKept(std::string_view name) {
-  return name == "security.capability" || name == "system.posix_acl_access" ||
-         name == "system.posix_acl_default" ||
-         (name.starts_with("user.") && !name.starts_with("user.overlay."));
-}
-
-Result<Xattrs> ReadXattrs(int fd) {
-  Xattrs out;
-  std::string list(kMaxListBytes, '\0');
-  const ssize_t size = flistxattr(fd, list.data(), list.size());
-  if (size < 0) return errno == EOPNOTSUPP ? Result<Xattrs>(out) : ErrnoError("list attributes");
-  list.resize(static_cast<size_t>(size));
-  for (std::string_view name : Split(list, '\0')) {
-    if (!IsKept(name)) continue;
-    std::string value(kMaxValueBytes, '\0');
-    const ssize_t n = fgetxattr(fd, std::string(name).c_str(), value.data(), value.size());
-    if (n < 0) return ErrnoError(StrCat("read attribute ", Printable(name)));
-    value.resize(static_cast<size_t>(n));
-    out.emplace_back(name, std::move(value));
-  }
-  std::sort(out.begin(), out.end());
-  return out;
-}
 
 bool IsOpaque(int directory) {
   char value = 0;
@@ -107,7 +79,7 @@ class Writer {
     struct stat info {};
     if (fstat(layer.dir.get(), &info) != 0) return ErrnoError("stat");
     TarHeader header = HeaderOf(info, "./", '5');
-    ASSIGN_OR_RETURN(header.xattrs, ReadXattrs(layer.dir.get()));
+    ASSIGN_OR_RETURN(header.xattrs, snapshotter::ReadLayerXattrs(layer.dir.get()));
     const bool plain = header.mode == 0755 && header.uid == 0 && header.gid == 0;
     if (!plain || !header.xattrs.empty()) RETURN_IF_ERROR(sink_(EncodeTarHeader(header)));
     return layer.opaque_root ? AddMarker(".wh..wh..opq") : Ok();
@@ -148,7 +120,7 @@ class Writer {
                       const struct stat& info) {
     ASSIGN_OR_RETURN(auto dir, OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     TarHeader header = HeaderOf(info, path + "/", '5');
-    ASSIGN_OR_RETURN(header.xattrs, ReadXattrs(dir.get()));
+    ASSIGN_OR_RETURN(header.xattrs, snapshotter::ReadLayerXattrs(dir.get()));
     RETURN_IF_ERROR(sink_(EncodeTarHeader(header)));
     if (IsOpaque(dir.get())) RETURN_IF_ERROR(AddMarker(path + "/.wh..wh..opq"));
     return Enter(std::move(dir), path + "/");
@@ -160,7 +132,7 @@ class Writer {
     if (fstat(file.get(), &info) != 0) return ErrnoError("stat");
     TarHeader header = HeaderOf(info, path, '0');
     header.size = static_cast<uint64_t>(info.st_size);
-    ASSIGN_OR_RETURN(header.xattrs, ReadXattrs(file.get()));
+    ASSIGN_OR_RETURN(header.xattrs, snapshotter::ReadLayerXattrs(file.get()));
     RETURN_IF_ERROR(sink_(EncodeTarHeader(header)));
     uint64_t left = header.size;
     piece_.resize(kPieceBytes);

@@ -158,6 +158,7 @@ Status LayerUnpack::Finish(const Context& context) {
   for (const std::string& path : report->opaque) {
     RETURN_IF_ERROR(state.staged->SetOpaque(path), what);
   }
+  state.staged->SetSeal(report->seal);
   RETURN_IF_ERROR(
       state.snapshotter.Commit(std::move(state.staged), {report->disk_bytes, report->inodes}),
       what);

@@ -8,8 +8,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "base/file.h"
@@ -17,6 +19,7 @@
 #include "snapshotter/names.h"
 #include "snapshotter/overlay_mount.h"
 #include "snapshotter/overlay_store.h"
+#include "snapshotter/seal_tree.h"
 #include "snapshotter/tree_usage.h"
 #include "snapshotter/usage_cache.h"
 
@@ -61,6 +64,7 @@ class OverlayStaged : public StagedLayer {
     }
     return Ok();
   }
+  void SetSeal(const Seal& seal) override { seal_ = seal; }
 
  private:
   friend class Overlay;
@@ -69,6 +73,7 @@ class OverlayStaged : public StagedLayer {
   std::string path_;  // empty once it is committed
   UniqueFd dir_;
   bool opaque_root_ = false;
+  std::optional<Seal> seal_;
 };
 
 class Overlay : public Snapshotter {
@@ -88,6 +93,8 @@ class Overlay : public Snapshotter {
   Result<Usage> LayerUsage(const std::string& diff_id) override;
   Result<std::vector<std::string>> ListLayers() override;
   Result<LayerDirectory> OpenLayer(const std::string& diff_id) override;
+  Status VerifyLayer(const Context& context, const std::string& diff_id) override;
+  Status ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) override;
   Status RemoveLayer(const std::string& diff_id) override;
 
   Status CreateSnapshot(const std::string& id, const SnapshotOptions& options) override;
@@ -179,6 +186,7 @@ Status Overlay::Commit(std::unique_ptr<StagedLayer> staged, Usage usage) {
   LayerRecord record;
   record.usage = usage;
   record.opaque_root = layer.opaque_root_;
+  record.seal = layer.seal_;
   Status added = store_->AddLayer(layer.hex_, layer.path_, std::move(record));
   if (!added.ok()) return added.code() == Code::kAlreadyExists ? Ok() : std::move(added);
   layer.path_.clear();
@@ -215,6 +223,42 @@ Result<std::vector<std::string>> Overlay::ListLayers() {
   std::vector<std::string> out;
   for (const auto& [hex, record] : store_->Layers()) out.push_back(StrCat("sha256:", hex));
   return out;
+}
+
+Status Overlay::VerifyLayer(const Context& context, const std::string& diff_id) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  LayerRecord record;
+  if (!store_->FindLayer(hex, &record)) {
+    return Error(Code::kNotFound, StrCat("layer ", diff_id, " is not in ", root()));
+  }
+  if (!record.seal) return Error(Code::kFailedPrecondition, "it has no seal");
+  ASSIGN_OR_RETURN(auto layer, OpenLayer(diff_id));
+  return VerifyTree(context, layer.dir.get(), layer.opaque_root, *record.seal);
+}
+
+Status Overlay::ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  LayerRecord record;
+  std::string aside;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [id, layers] : snapshots_) {
+      if (std::find(layers.begin(), layers.end(), hex) == layers.end()) continue;
+      return Error(Code::kFailedPrecondition, StrCat("container ", id, " uses layer ", diff_id));
+    }
+    ASSIGN_OR_RETURN(aside, store_->TakeOutLayer(hex, &record));
+  }
+  Status brought = bring();
+  Status back = store_->PutBackLayer(hex, aside, std::move(record));
+  if (back.code() == Code::kAlreadyExists) {
+    back = Discard(aside);
+  } else if (back.ok()) {
+    ScheduleSync();
+    back = Error(Code::kInternal, "nothing came in its place");
+  }
+  RETURN_IF_ERROR(brought, "replace layer ", diff_id);
+  RETURN_IF_ERROR(back, "replace layer ", diff_id);
+  return Ok();
 }
 
 Status Overlay::RemoveLayer(const std::string& diff_id) {

@@ -32,7 +32,8 @@ Status RemoveTrashed(int trash, const std::string& name) {
 std::string FormatLayerRecord(const LayerRecord& record) {
   return StrCat("boot=", record.boot, "\nbytes=", record.usage.bytes,
                 "\ninodes=", record.usage.inodes,
-                "\nopaque_root=", static_cast<int>(record.opaque_root), "\n");
+                "\nopaque_root=", static_cast<int>(record.opaque_root),
+                record.seal ? StrCat("\nseal=", FormatSeal(*record.seal)) : "", "\n");
 }
 
 Result<LayerRecord> ParseLayerRecord(std::string_view text) {
@@ -50,6 +51,9 @@ Result<LayerRecord> ParseLayerRecord(std::string_view text) {
   }
   record.usage = {*bytes, *inodes};
   record.opaque_root = fields["opaque_root"] == "1";
+  if (!fields["seal"].empty()) {
+    ASSIGN_OR_RETURN(record.seal, ParseSeal(fields["seal"]), "layer record");
+  }
   return record;
 }
 
@@ -140,6 +144,27 @@ Status OverlayStore::AddLayer(const std::string& hex, const std::string& staged,
   ASSIGN_OR_RETURN(auto meta,
                    OpenAt(root_fd(), StrCat(staged, "/meta"), O_WRONLY | O_CREAT | O_EXCL, 0600));
   RETURN_IF_ERROR(WriteAll(meta.get(), FormatLayerRecord(record)), "write layer record");
+  return PutBackLayer(hex, staged, std::move(record));
+}
+
+Result<std::string> OverlayStore::TakeOutLayer(const std::string& hex, LayerRecord* record) {
+  std::string staged = StrCat("staging/", NewId().substr(0, 16));
+  MutexLock lock(mutex_);
+  const auto found = layers_.find(hex);
+  if (found == layers_.end()) {
+    return Error(Code::kNotFound, StrCat("layer sha256:", hex, " is not in ", root_));
+  }
+  const std::string path = StrCat("layers/", hex);
+  if (renameat(root_fd(), path.c_str(), root_fd(), staged.c_str()) != 0) {
+    return ErrnoError(StrCat("take out layer ", hex));
+  }
+  *record = std::move(found->second);
+  layers_.erase(found);
+  return staged;
+}
+
+Status OverlayStore::PutBackLayer(const std::string& hex, const std::string& staged,
+                                  LayerRecord record) {
   const std::string path = StrCat("layers/", hex);
   // Held across the rename, so that memory and disk change together.
   MutexLock lock(mutex_);

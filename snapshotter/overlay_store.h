@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ struct LayerRecord {
   Usage usage;
   bool opaque_root = false;  // hides every layer below it
   std::string boot;          // the boot that wrote it; kDurable once it is on the disk
+  std::optional<Seal> seal;  // layers of the first versions have none
   uint64_t generation = 0;   // in memory: tells a layer from a later one of the same name
 };
 inline constexpr std::string_view kDurable = "-";
@@ -48,6 +50,10 @@ class OverlayStore {
   bool FindLayer(const std::string& hex, LayerRecord* record);
   std::map<std::string, LayerRecord> Layers();
   Status RemoveLayer(const std::string& hex);
+  // Moves the layer to the staging directory, and out of memory; returns its path there.
+  Result<std::string> TakeOutLayer(const std::string& hex, LayerRecord* record);
+  // The reverse. AlreadyExists if there is another by now.
+  Status PutBackLayer(const std::string& hex, const std::string& staged, LayerRecord record);
 
   // Waits until everything that was committed before the call is on the disk, then marks it so.
   Status MakeDurable();

@@ -10,12 +10,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/context.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "snapshotter/seal.h"
 
 namespace berth::snapshotter {
 
@@ -38,6 +41,8 @@ class StagedLayer {
   // Marks a directory of the layer as opaque (image-spec layer.md, "Opaque Whiteout"). `path` is
   // relative and comes from the unpack worker: it is walked without following symlinks.
   virtual Status SetOpaque(const std::string& path) = 0;
+  // What VerifyLayer() will compare the layer with.
+  virtual void SetSeal(const Seal& seal) = 0;
 };
 
 // A layer as it is on disk, to be read. Whiteouts are character devices 0:0, opaque directories
@@ -77,6 +82,13 @@ class Snapshotter {
   virtual Result<std::vector<std::string>> ListLayers() = 0;
   // NotFound if there is none. The caller sees to it that it stays.
   virtual Result<LayerDirectory> OpenLayer(const std::string& diff_id) = 0;
+  // Reads the whole layer, and compares it with its seal: DataLoss says what is not as it was
+  // unpacked, FailedPrecondition that it has no seal.
+  virtual Status VerifyLayer(const Context& context, const std::string& diff_id) = 0;
+  // Puts another in the place of a layer: takes it out of the way, calls `bring`, which should
+  // commit the layer anew, and puts it back if that has not happened. FailedPrecondition if a
+  // snapshot uses the layer.
+  virtual Status ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) = 0;
   // The caller knows that no image and no snapshot uses it.
   virtual Status RemoveLayer(const std::string& diff_id) = 0;
 

@@ -62,7 +62,7 @@ Result<int> CreateReplacing(Create create, Remove remove, const char* what) {
 }  // namespace
 
 LayerWriter::LayerWriter(int root)
-    : root_(root), parents_(root, true), link_targets_(root, false) {}
+    : root_(root), parents_(root, true), link_targets_(root, false), sealer_(root) {}
 
 Status LayerWriter::Write(const TarEntry& entry, TarReader& reader) {
   ++entries_;
@@ -137,7 +137,7 @@ Status LayerWriter::HideName(const Place& place) {
     if (utimensat(place.parent, place.name.c_str(), Times({}).values, AT_SYMLINK_NOFOLLOW) != 0) {
       return ErrnoError("set time of whiteout");
     }
-    return Ok();
+    return sealer_.AddNode(ResolvedPath(place.name), place.parent, place.name);
   }
   if (errno != EEXIST) return ErrnoError("make whiteout");
   struct stat info {};
@@ -164,6 +164,7 @@ Status LayerWriter::Remove(const Place& place) {
     RETURN_IF_ERROR(RemoveTreeAt(place.parent, place.name), "replace directory");
   }
   if (inodes_ > 1) --inodes_;
+  sealer_.EntryReplaced();
   parents_.Forget();
   link_targets_.Forget();
   return Ok();
@@ -241,7 +242,7 @@ Status LayerWriter::WriteFile(const TarEntry& entry, const Place& place, TarRead
   }
   RETURN_IF_ERROR(SetXattrs(fd.get(), entry.xattrs));
   if (futimens(fd.get(), Times(entry.mtime).values) != 0) return ErrnoError("set time");
-  return Ok();
+  return sealer_.AddFile(ResolvedPath(place.name), fd.get(), !entry.xattrs.empty());
 }
 
 Status LayerWriter::WriteContent(int fd, const TarEntry& entry, TarReader& reader) {
@@ -254,6 +255,7 @@ Status LayerWriter::WriteContent(int fd, const TarEntry& entry, TarReader& reade
         block.bytes.size() > static_cast<uint64_t>(entry.size - block.offset)) {
       return Error(Code::kDataLoss, "content outside of the file");
     }
+    sealer_.Content(block.offset, block.bytes);
     while (!block.bytes.empty()) {
       const ssize_t n = pwrite(fd, block.bytes.data(), block.bytes.size(), block.offset);
       if (n < 0 && errno == EINTR) continue;
@@ -284,13 +286,16 @@ Status LayerWriter::WriteHardLink(const TarEntry& entry, const Place& place) {
   }
   // Without AT_SYMLINK_FOLLOW: of a symlink, the symlink itself gets the second name.
   const auto link = [&] { return linkat(*dir, name.c_str(), place.parent, place.name.c_str(), 0); };
-  if (link() == 0) return Ok();
+  const auto seal = [&] {
+    return sealer_.AddLink(ResolvedPath(place.name), place.parent, place.name);
+  };
+  if (link() == 0) return seal();
   struct stat existing {};
   if (errno == EEXIST &&
       fstatat(place.parent, place.name.c_str(), &existing, AT_SYMLINK_NOFOLLOW) == 0) {
     if (existing.st_ino == info.st_ino) return Ok();
     RETURN_IF_ERROR(Remove(place));
-    if (link() == 0) return Ok();
+    if (link() == 0) return seal();
   }
   const int failed = errno;
   return ErrnoError(failed, StrCat("hard link to \"", Printable(entry.link), "\""))
@@ -319,7 +324,7 @@ Status LayerWriter::WriteNode(const TarEntry& entry, const Place& place) {
   if (utimensat(place.parent, name, Times(entry.mtime).values, AT_SYMLINK_NOFOLLOW) != 0) {
     return ErrnoError("set time");
   }
-  return Ok();
+  return sealer_.AddNode(ResolvedPath(place.name), place.parent, place.name);
 }
 
 Result<LayerContent> LayerWriter::Finish() {
@@ -334,6 +339,7 @@ Result<LayerContent> LayerWriter::Finish() {
     // What became of it later in the layer: only a directory can be opaque.
     if (OpenNoSymlinks(root_, path, O_PATH | O_DIRECTORY).ok()) content.opaque.push_back(path);
   }
+  ASSIGN_OR_RETURN(content.seal, sealer_.Finish(content.opaque), "seal");
   return content;
 }
 
@@ -362,7 +368,7 @@ Status LayerWriter::FinishDirectory(const std::string& path, const Directory& di
   }
   RETURN_IF_ERROR(SetXattrs(fd->get(), directory.xattrs));
   if (futimens(fd->get(), Times(directory.mtime).values) != 0) return ErrnoError("set time");
-  return Ok();
+  return sealer_.AddDirectory(path, fd->get(), !directory.xattrs.empty());
 }
 
 }  // namespace berth::image

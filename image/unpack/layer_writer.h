@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "image/unpack/layer_sealer.h"
 #include "image/unpack/layer_tree.h"
 #include "image/unpack/tar_reader.h"
 
@@ -21,6 +22,7 @@ struct LayerContent {
   uint64_t disk_bytes = 0;
   uint64_t inodes = 0;
   std::vector<std::string> opaque;  // "." is the root
+  snapshotter::Seal seal;
 };
 
 // Later entries replace earlier ones of the same name, but a directory that comes again keeps what
@@ -73,6 +75,7 @@ class LayerWriter {
   size_t directory_bytes_ = 0;
   std::unordered_set<std::string> opaque_;
   size_t opaque_bytes_ = 0;
+  LayerSealer sealer_;
   uint64_t entries_ = 0;
   uint64_t inodes_ = 1;  // the root
   uint64_t disk_bytes_ = 0;

@@ -4,7 +4,7 @@ namespace berth::image {
 
 namespace {
 
-constexpr size_t kFixedFields = 7;
+constexpr size_t kFixedFields = 8;
 
 void AppendField(std::string& out, std::string_view field) {
   out.append(field);
@@ -37,6 +37,7 @@ std::string EncodeReport(const Result<UnpackReport>& report) {
        {report->blob_bytes, report->tar_bytes, report->disk_bytes, report->inodes}) {
     AppendField(out, StrCat(number));
   }
+  AppendField(out, snapshotter::FormatSeal(report->seal));
   for (const std::string& path : report->opaque) AppendField(out, path);
   return out;
 }
@@ -58,6 +59,9 @@ Result<UnpackReport> DecodeReport(std::string_view text) {
     if (!number) return malformed;
     *numbers[i] = *number;
   }
+  auto seal = snapshotter::ParseSeal(fields[7]);
+  if (!seal.ok()) return malformed;
+  report.seal = *seal;
   report.opaque.assign(fields.begin() + kFixedFields, fields.end());
   return report;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "snapshotter/seal.h"
 
 namespace berth::image {
 
@@ -18,6 +19,7 @@ struct UnpackReport {
   uint64_t tar_bytes = 0;
   uint64_t disk_bytes = 0;  // as du counts
   uint64_t inodes = 0;
+  snapshotter::Seal seal;
   std::vector<std::string> opaque;  // directories of the layer, "." for its root
 };
 
@@ -25,7 +27,7 @@ struct UnpackReport {
 inline constexpr size_t kMaxReportBytes = 16 << 20;
 
 // Wire form: fields that each end with a NUL byte (paths hold none). "ok", the two digests, the
-// four numbers, then the directories; or "error", the code, the message.
+// four numbers, the seal, then the directories; or "error", the code, the message.
 std::string EncodeReport(const Result<UnpackReport>& report);
 // The worker's own error, or DataLoss where the text is not a whole report.
 Result<UnpackReport> DecodeReport(std::string_view text);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "image/unpack/limits.h"
+#include "snapshotter/layer_xattrs.h"
 
 namespace berth::image {
 
@@ -21,16 +22,6 @@ std::string Text(const char* text) {
   return text == nullptr ? "" : text;
 }
 
-// Which extended attributes are the layer's business. trusted.* and user.overlay.* would steer
-// overlayfs, and security.* but capabilities belongs to the host's policy.
-bool IsWanted(std::string_view name) {
-  const auto starts = [name](std::string_view prefix) {
-    return name.substr(0, prefix.size()) == prefix;
-  };
-  return name == "security.capability" || name == "system.posix_acl_access" ||
-         name == "system.posix_acl_default" || (starts("user.") && !starts("user.overlay."));
-}
-
 Status ConvertXattrs(archive_entry* from, TarEntry& to) {
   to.xattrs.clear();
   if (archive_entry_xattr_reset(from) == 0) return Ok();
@@ -38,7 +29,7 @@ Status ConvertXattrs(archive_entry* from, TarEntry& to) {
   const void* value = nullptr;
   size_t size = 0;
   while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
-    if (!IsWanted(name)) continue;
+    if (!snapshotter::IsLayerXattr(name)) continue;
     if (std::string_view(name).size() > kMaxNameBytes || size > kMaxXattrBytes ||
         to.xattrs.size() == kMaxXattrs) {
       return Refused(to,

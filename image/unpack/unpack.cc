@@ -23,9 +23,9 @@ Result<UnpackReport> Unpack(TarStream& stream, int root) {
   }
   ASSIGN_OR_RETURN(LayerContent content, writer.Finish());
   const StreamTotals& totals = stream.totals();
-  return UnpackReport{totals.blob_sha256,       totals.tar_sha256,  totals.blob_bytes,
-                      totals.tar_bytes,         content.disk_bytes, content.inodes,
-                      std::move(content.opaque)};
+  return UnpackReport{totals.blob_sha256, totals.tar_sha256,        totals.blob_bytes,
+                      totals.tar_bytes,   content.disk_bytes,       content.inodes,
+                      content.seal,       std::move(content.opaque)};
 }
 
 }  // namespace

@@ -86,6 +86,11 @@ class UnpackerTest : public testing::Test {
     layer_ = LayerPath(request.diff_id);
     Status status = Push(request, blob);
     EXPECT_EQ(snapshotter_->HasLayer(request.diff_id), status.ok());
+    if (status.ok()) {
+      // The seal, made while it was written, is that of what is there.
+      Status whole = snapshotter_->VerifyLayer(Context::Background(), request.diff_id);
+      EXPECT_TRUE(whole.ok()) << whole.error().message();
+    }
     return status;
   }
 
