@@ -98,6 +98,18 @@ Result<int> CollectGarbage(Cli& cli, Client& client) {
   return 0;
 }
 
+std::string DescribeDamage(const bv1::VerifyStoreResponse& news) {
+  std::string text = StrCat(Printable(news.layer()), ": ", Printable(news.problem(), 1024), "\n");
+  for (const std::string& image : news.images()) {
+    text += StrCat("  image ", Printable(image, 512), "\n");
+  }
+  if (news.repaired()) text += "  repaired: it was pulled again\n";
+  if (!news.not_repaired().empty()) {
+    text += StrCat("  not repaired: ", Printable(news.not_repaired(), 1024), "\n");
+  }
+  return text;
+}
+
 // Exit code 0: all layers are whole, or were repaired.
 Result<int> VerifyStore(Cli& cli, bool repair, Client& client) {
   bv1::VerifyStoreRequest request;
@@ -115,14 +127,12 @@ Result<int> VerifyStore(Cli& cli, bool repair, Client& client) {
     if (news.problem().empty()) return Ok();
     ++damaged;
     if (news.repaired()) ++repaired;
-    if (cli.json()) return Ok();
-    return Print(StrCat(Printable(news.layer()), ": ", Printable(news.problem(), 1024),
-                        news.repaired() ? " (removed)" : "", "\n"));
+    return cli.json() ? Ok() : Print(DescribeDamage(news));
   });
   RETURN_IF_ERROR(verified, "verify");
   if (!cli.json()) {
     RETURN_IF_ERROR(
-        Print(StrCat(looked_at, " layers, ", damaged, " damaged, ", repaired, " removed\n")));
+        Print(StrCat(looked_at, " layers, ", damaged, " damaged, ", repaired, " repaired\n")));
   }
   return damaged == repaired ? 0 : kExitFailed;
 }
@@ -162,7 +172,8 @@ void AddStoreCommands(Cli& cli) {
 
   auto repair = std::make_shared<bool>(false);
   command = cli.AddCommand("verify", "Check the layers in the store against their seals");
-  command->add_flag("--repair", *repair, "Remove damaged layers, so that they are pulled again");
+  command->add_flag("--repair", *repair,
+                    "Pull damaged layers again, without credentials, if no container uses them");
   command->callback([&cli, repair] {
     cli.action = [&cli, repair](Client& client) { return VerifyStore(cli, *repair, client); };
   });

@@ -40,6 +40,9 @@ class BerthService final : public bv1::Berth::Service {
                          grpc::ServerWriter<bv1::PushImageResponse>* writer) override;
   grpc::Status CollectGarbage(grpc::ServerContext* call, const bv1::CollectGarbageRequest* request,
                               bv1::CollectGarbageResponse* response) override;
+  // berth_verify_rpc.cc
+  grpc::Status VerifyStore(grpc::ServerContext* call, const bv1::VerifyStoreRequest* request,
+                           grpc::ServerWriter<bv1::VerifyStoreResponse>* writer) override;
   // berth_import_rpc.cc
   grpc::Status ImportImages(grpc::ServerContext* call,
                             grpc::ServerReaderWriter<bv1::ImportImagesResponse,

@@ -305,16 +305,9 @@ Status ImageStore::CollectLayers() {
       generation = state_->generation;
       state_->collect_wanted = false;
     }
-    std::function<std::vector<std::string>()> layers_in_use;
-    {
-      MutexLock lock(state_->mutex);
-      layers_in_use = state_->layers_in_use;
-    }
     // A hold that begins and ends after this look could leave a user that it has not seen: the
     // generation tells, and the look is repeated.
-    std::vector<std::string> in_use;
-    if (layers_in_use) in_use = layers_in_use();
-    ASSIGN_OR_RETURN(bool done, TryCollect(generation, in_use));
+    ASSIGN_OR_RETURN(bool done, TryCollect(generation, LayersInUse()));
     if (done) return Ok();
   }
 }
@@ -331,6 +324,15 @@ Status ImageStore::Settle() {
 void ImageStore::SetLayerUser(std::function<std::vector<std::string>()> layers_in_use) {
   MutexLock lock(state_->mutex);
   state_->layers_in_use = std::move(layers_in_use);
+}
+
+std::vector<std::string> ImageStore::LayersInUse() {
+  std::function<std::vector<std::string>()> layers_in_use;
+  {
+    MutexLock lock(state_->mutex);
+    layers_in_use = state_->layers_in_use;
+  }
+  return layers_in_use ? layers_in_use() : std::vector<std::string>();
 }
 
 void ImageStore::HoldLayers() {

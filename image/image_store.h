@@ -48,6 +48,8 @@ class ImageStore {
 
   // Who else uses layers: given by the runtime, called without locks held.
   void SetLayerUser(std::function<std::vector<std::string>()> layers_in_use);
+  // What it tells; nothing before it was given.
+  std::vector<std::string> LayersInUse();
   // Between the two no layer is collected: around a pull, and around the time between Find() and
   // the moment from which `layers_in_use` tells of the container. A collection that was asked for
   // meanwhile happens in the last ReleaseLayers(). HoldLayers() waits for one that is running.
