@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "config/hosts_toml.h"
 #include "config/keys.h"
 
 namespace berth::config {
@@ -15,9 +16,11 @@ namespace {
 
 constexpr size_t kMaxDropIns = 100;
 constexpr size_t kMaxRegistries = 1000;
-constexpr std::string_view kNoMirrors =
-    "there are no mirrors: images come from the registry that their name says";
-constexpr std::string_view kNoClientCertificate = "there are no client certificates";
+
+// What a file that is read at every pull has to say.
+std::string InHostsToml(const std::string& registry, std::string_view what) {
+  return StrCat("write ", what, " into /etc/berth/certs.d/", Printable(registry), "/hosts.toml");
+}
 
 std::string Text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : "";
@@ -71,28 +74,10 @@ void TakeCa(Migrator& migrator, const ForeignKey& from, const std::string& name)
   migrator.Taken(from, KeyName(name, "ca_file"));
 }
 
-// One key of certs.d/REGISTRY/hosts.toml.
-void TakeHostsKey(Migrator& migrator, const ForeignKey& key, const std::string& registry) {
-  const std::vector<std::string>& path = key.path;
-  if (path[0] == "server" && path.size() == 1) {
-    if (!IsOwn(Text(key.value), registry)) return migrator.Missing(key, kNoMirrors);
-    if (IsPlain(Text(key.value))) return TakePlainHttp(migrator, key, registry);
-    return migrator.NotNeeded(key, "the registry itself");
-  }
-  const bool of_host = path[0] == "host" && path.size() >= 3;
-  if (of_host && !IsOwn(path[1], registry)) return migrator.Missing(key, kNoMirrors);
-  const std::string& name = path[of_host ? 2 : 0];
-  if (of_host && IsPlain(path[1]) && name == "capabilities") {
-    return TakePlainHttp(migrator, key, registry);
-  }
-  if (name == "capabilities") return migrator.NotNeeded(key, "the registry itself");
-  if (name == "skip_verify") return TakeSkipVerify(migrator, key, registry);
-  if (name == "ca") return TakeCa(migrator, key, registry);
-  if (name == "client") return migrator.Missing(key, kNoClientCertificate);
-  if (name == "header") return migrator.Missing(key, "no headers are added to requests");
-  if (name == "override_path") return migrator.Missing(key, "paths begin with /v2");
-  if (name == "dial_timeout") return migrator.NotNeeded(key, "built in");
-  migrator.Missing(key, "not known to this version of berth");
+// The table of a mirror: [host."https://mirror.example"].
+std::string HostTable(const std::string& url) {
+  const bool whole = url.find("://") != std::string::npos;
+  return StrCat("[host.\"", whole ? "" : "https://", Printable(url), "\"]");
 }
 
 // What one [[registry]] of registries.conf says of itself.
@@ -110,13 +95,14 @@ class RegistriesConf {
     for (const ForeignKey& key : keys) {
       const std::vector<std::string>& path = key.path;
       if (Matches("registry/*/mirror/*/*", path)) {
-        migrator_.Missing(key, kNoMirrors);
+        mirrors_.push_back(&key);
       } else if (Matches("registry/*/*", path)) {
         Field(registries_[path[1]], key);
       } else {
         ApplyRules(migrator_, Rules(), key, path);
       }
     }
+    for (const ForeignKey* key : mirrors_) TakeMirror(*key);
     for (const auto& [index, registry] : registries_) TakeRegistry(registry);
   }
 
@@ -128,9 +114,19 @@ class RegistriesConf {
     if (key.path[2] == "blocked") registry.blocked = key.value == true;
   }
 
+  static const std::string& NameOf(const ConfiguredRegistry& registry) {
+    return registry.prefix.empty() ? registry.location : registry.prefix;
+  }
+
+  void TakeMirror(const ForeignKey& key) {
+    const std::string name = NameOf(registries_[key.path[1]]);
+    migrator_.Missing(
+        key, InHostsToml(name, key.path[4] == "location" ? HostTable(Text(key.value))
+                                                         : "this as a key of the mirror's [host]"));
+  }
+
   void TakeRegistry(const ConfiguredRegistry& registry) {
-    const std::string& name = registry.prefix.empty() ? registry.location : registry.prefix;
-    for (const ForeignKey* key : registry.keys) TakeField(registry, name, *key);
+    for (const ForeignKey* key : registry.keys) TakeField(registry, NameOf(registry), *key);
   }
 
   void TakeField(const ConfiguredRegistry& registry, const std::string& name,
@@ -150,9 +146,13 @@ class RegistriesConf {
       if (registry.location.empty() || IsOwn(registry.location, name)) {
         return migrator_.NotNeeded(key, "the registry itself");
       }
-      return migrator_.Missing(key, kNoMirrors);
+      return migrator_.Missing(key, InHostsToml(name, StrCat("server = \"https://",
+                                                             Printable(registry.location), "\"")));
     }
-    if (field == "mirror-by-digest-only") return migrator_.NotNeeded(key, "there are no mirrors");
+    if (field == "mirror-by-digest-only") {
+      return migrator_.Missing(
+          key, InHostsToml(name, "capabilities = [\"pull\"] for each of its mirrors"));
+    }
     migrator_.Missing(key, "not known to this version of berth");
   }
 
@@ -173,6 +173,7 @@ class RegistriesConf {
 
   Migrator& migrator_;
   std::map<std::string, ConfiguredRegistry> registries_;
+  std::vector<const ForeignKey*> mirrors_;
 };
 
 Result<std::vector<std::string>> Entries(const std::string& directory, size_t max,
@@ -203,11 +204,11 @@ void TakeMirrors(Migrator& migrator, const ForeignKey& from, const std::string& 
   std::vector<std::string> mirrors;
   bool plain = false;
   for (const Json& endpoint : from.value) {
-    if (!IsOwn(Text(endpoint), registry)) mirrors.push_back(Printable(ToText(endpoint)));
+    if (!IsOwn(Text(endpoint), registry)) mirrors.push_back(HostTable(Text(endpoint)));
     plain = plain || (IsOwn(Text(endpoint), registry) && IsPlain(Text(endpoint)));
   }
   if (!mirrors.empty()) {
-    return migrator.Missing(from, StrCat(kNoMirrors, "; left out: ", Join(mirrors, ", ")));
+    return migrator.Missing(from, InHostsToml(registry, Join(mirrors, ", ")));
   }
   if (plain) return TakePlainHttp(migrator, from, registry);
   migrator.NotNeeded(from, "the registry itself");
@@ -219,33 +220,29 @@ void TakeTls(Migrator& migrator, const ForeignKey& from, const std::string& host
   if (IsEmptyText(from.value)) return migrator.NotNeeded(from, "empty or off");
   if (key == "ca_file") return TakeCa(migrator, from, host);
   if (key == "cert_file" || key == "key_file") {
-    return migrator.Missing(from, kNoClientCertificate);
+    return migrator.Missing(from, InHostsToml(host, "client = [[\"CERTIFICATE\", \"KEY\"]]"));
   }
   migrator.Missing(from, "not known to this version of berth");
 }
 
 Status TakeCertsDirs(Migrator& migrator, const ForeignKey& from, const std::string& paths) {
-  size_t files = 0;
+  std::vector<std::string> directories;
   for (std::string_view path : Split(paths, ':')) {
     if (path.empty()) continue;
+    directories.emplace_back(path);
     ASSIGN_OR_RETURN(const std::vector<std::string> registries,
-                     Entries(std::string(path), kMaxRegistries,
+                     Entries(directories.back(), kMaxRegistries,
                              [](const std::string& name) { return name[0] != '.'; }));
     for (const std::string& registry : registries) {
-      auto keys = ReadForeignToml(StrCat(path, "/", registry, "/hosts.toml"));
-      if (!keys.ok() && keys.code() == Code::kInvalidArgument) return std::move(keys).error();
-      if (!keys.ok()) continue;
-      ++files;
-      // "registry.example_5000_" stands for a port where a file's name has no colon.
-      std::string name = registry;
-      const size_t line = name.size() > 1 ? name.rfind('_', name.size() - 2) : std::string::npos;
-      if (name.ends_with('_') && line != std::string::npos) {
-        name = StrCat(name.substr(0, line), ":", name.substr(line + 1, name.size() - line - 2));
-      }
-      for (const ForeignKey& key : *keys) TakeHostsKey(migrator, key, name);
+      const std::string directory = StrCat(path, "/", registry);
+      const std::string file = directory + "/hosts.toml";
+      auto text = ReadFile(file);
+      if (!text.ok()) continue;
+      auto servers = ParseHostsToml(*text, file, directory, "https://" + registry);
+      if (!servers.ok()) return std::move(servers).error();
     }
   }
-  migrator.Taken(from, StrCat("registry: ", files, " hosts.toml read"));
+  migrator.Take(from, "image.registry_config_dirs", directories);
   return Ok();
 }
 

@@ -1,5 +1,6 @@
-// Registries: what berth has keys for, from containerd's and CRI-O's configuration. Images come
-// from the registry that their name says; mirrors are named as missing.
+// Registries: what berth has keys for, from containerd's and CRI-O's configuration. hosts.toml
+// files are used where they are; what else there is on mirrors is told with what to write into such
+// a file.
 #pragma once
 
 #include <string>
@@ -15,6 +16,7 @@ void TakeMirrors(Migrator& migrator, const ForeignKey& from, const std::string& 
 void TakeTls(Migrator& migrator, const ForeignKey& from, const std::string& host,
              const std::string& key);
 // plugins.cri.registry.config_path: directories with ':' between them, which have hosts.toml files.
+// A file that pulls would refuse is InvalidArgument with its line.
 Status TakeCertsDirs(Migrator& migrator, const ForeignKey& from, const std::string& paths);
 
 // The *.conf and *.toml of a directory, by name; none if it is missing.
