@@ -57,6 +57,12 @@ class [[nodiscard]] Error {
     message_ = StrCat(what, ": ", message_);
     return std::move(*this);
   }
+  // Adds words to the end, for what went wrong besides.
+  template <typename... Words>
+  Error Append(const Words&... words) && {
+    message_ = StrCat(message_, words...);
+    return std::move(*this);
+  }
   Error WithCode(Code code) && {
     code_ = code;
     return std::move(*this);
