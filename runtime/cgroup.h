@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,6 +41,10 @@ struct CgroupJoin {
   std::string exec_parent;
 };
 
+// Puts back exactly what an update has replaced, limits that were not set included. Tries every
+// part and names those that it could not put back.
+using CgroupUndo = std::function<Status()>;
+
 // `path` is a cgroup's place in the hierarchy, "/kubepods/burstable/podX/<id>", as ParentPath,
 // PodPath and ContainerPath make it. Every method is idempotent; errors name the file and the
 // value. Thread-safe. Where systemd makes the cgroups a call waits for it, but no longer than 30 s.
@@ -71,8 +76,9 @@ class CgroupDriver {
   virtual Status Create(const std::string& path, const LinuxResources& resources,
                         const std::vector<DeviceRule>& devices, int32_t shim) = 0;
   virtual CgroupJoin Join(const std::string& path) const = 0;
-  // All or nothing: on failure the former values are back.
-  virtual Status Update(const std::string& path, const LinuxResources& resources) = 0;
+  // All or nothing: on failure the former values are back, or the error says which are not. What it
+  // returns puts them back later, for a step after it that fails; the driver must live until then.
+  virtual Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) = 0;
   // An O_PATH descriptor of the cgroup in the hierarchy of the controller ("memory"); v2 has one
   // hierarchy for all. NotFound if there is no such cgroup or controller. For readers of statistics
   // (runtime/cgroup_stats.h).

@@ -9,7 +9,9 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "base/undo.h"
 #include "runtime/cgroup_resources.h"
+#include "runtime/cgroup_settings.h"
 #include "runtime/cgroup_tree.h"
 #include "runtime/cgroup_v2.h"
 
@@ -96,7 +98,7 @@ class SystemdCgroupDriver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override { return files_->Join(path); }
-  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override {
     return files_->OpenDirectory(path, controller);
@@ -114,6 +116,9 @@ class SystemdCgroupDriver final : public CgroupDriver {
   Status StartScope(const Context& context, const std::string& scope,
                     const UnitProperties& properties, pid_t shim);
   Status Settle(pid_t shim, const std::string& scope);
+  Status TellUnit(const std::string& unit_path, const UnitProperties& properties);
+  // But no limit of memory that is below what is in use now: the kernel would kill its way to it.
+  Status RestoreUnit(const std::string& unit_path, UnitProperties former);
 
   const std::unique_ptr<SystemdBus> bus_;
   const UniqueFd root_;
@@ -210,30 +215,65 @@ Status SystemdCgroupDriver::Create(const std::string& path, const LinuxResources
   return files_->Create(path, resources, devices, shim);
 }
 
-Status SystemdCgroupDriver::Update(const std::string& path, const LinuxResources& resources) {
+Status SystemdCgroupDriver::TellUnit(const std::string& unit_path,
+                                     const UnitProperties& properties) {
+  if (properties.empty()) return Ok();
+  return bus_->SetProperties(Context::WithTimeoutMs(kTotalMs), std::string(Base(unit_path)),
+                             properties);
+}
+
+Status SystemdCgroupDriver::RestoreUnit(const std::string& unit_path, UnitProperties former) {
+  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), unit_path.substr(1)));
+  Status in_use;
+  std::erase_if(former, [&](const UnitProperty& property) {
+    if (property.name != "MemoryMax") return false;
+    const auto limit = std::get<uint64_t>(property.value);
+    if (limit != kUnitInfinity) in_use = CheckMemoryInUse(dir.get(), static_cast<int64_t>(limit));
+    return !in_use.ok();
+  });
+  Status told = TellUnit(unit_path, former);
+  return in_use.ok() ? told : in_use;
+}
+
+Result<CgroupUndo> SystemdCgroupDriver::Update(const std::string& path,
+                                               const LinuxResources& resources) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
+  const std::string_view scope = ScopeOf(path);
+  const std::string unit_path(scope.empty() ? path : scope);
   ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "update cgroup ", path);
+  ASSIGN_OR_RETURN(UniqueFd unit_dir, OpenCgroup(root_.get(), unit_path.substr(1)),
+                   "update cgroup ", path);
   auto read = [&](std::string_view, const std::string& file) {
     return ReadCgroupFile(dir.get(), file);
   };
   ASSIGN_OR_RETURN(auto settings, V2Settings(resources, /*creating=*/false, read));
-  std::vector<CgroupSetting> former;
-  for (const CgroupSetting& setting : settings) {
-    auto value = read(setting.controller, setting.file);
-    if (value) former.push_back({setting.controller, setting.file, *value + "\n", true});
+  // The unit's own files say what its properties were.
+  std::vector<CgroupSetting> held = settings;
+  std::erase_if(held, [&](CgroupSetting& setting) {
+    auto value = ReadCgroupFile(unit_dir.get(), setting.file);
+    if (value) setting.value = *std::move(value);
+    return !value;
+  });
+  UndoStack undo;
+  ASSIGN_OR_RETURN(CgroupUndo files, files_->Update(path, resources));
+  undo.Add("limits", files);
+  // Before it is told: an answer that is lost says nothing about what has been done.
+  CgroupUndo properties = [this, unit_path, former = PropertiesOf(held)] {
+    return RestoreUnit(unit_path, former);
+  };
+  undo.Add("unit", properties);
+  Status told = TellUnit(unit_path, PropertiesOf(settings));
+  if (!told.ok()) {
+    return undo.Fail(std::move(told).error().Wrap(StrCat("update cgroup ", path)));
   }
-  RETURN_IF_ERROR(files_->Update(path, resources));
-  const UnitProperties properties = PropertiesOf(settings);
-  if (properties.empty()) return Ok();
-  const std::string_view scope = ScopeOf(path);
-  Status told = bus_->SetProperties(Context::WithTimeoutMs(kTotalMs),
-                                    std::string(Base(scope.empty() ? path : scope)), properties);
-  if (told.ok()) return Ok();
-  std::reverse(former.begin(), former.end());
-  (void)ApplySettings(
-      former, [&](std::string_view) { return dir.get(); }, /*all_or_nothing=*/false);
-  return std::move(told).error().Wrap(StrCat("update cgroup ", path));
+  undo.Commit();
+  return CgroupUndo([files = std::move(files), properties = std::move(properties)] {
+    UndoStack both;
+    both.Add("limits", files);
+    both.Add("unit", properties);
+    return both.Run();
+  });
 }
 
 Status SystemdCgroupDriver::Remove(const std::string& path) {

@@ -127,8 +127,8 @@ TEST_F(SystemdTest, LimitsAreUnitPropertiesAsWell) {
   EXPECT_EQ(Property("Slice"), pod_.substr(pod_.rfind('/') + 1));
   LinuxResources update;
   update.memory_limit_bytes = 128 << 20;
-  status = driver_->Update(path_, update);
-  ASSERT_TRUE(status.ok()) << status.error().message();
+  auto updated = driver_->Update(path_, update);
+  ASSERT_TRUE(updated.ok()) << updated.error().message();
   EXPECT_EQ(Property("MemoryMax"), StrCat(128 << 20));
   // A pod's own cgroup has them, too.
   ASSERT_TRUE(driver_->Create(pod_, r, {}, 0).ok());
@@ -140,6 +140,59 @@ TEST_F(SystemdTest, WithoutALimitThereIsNone) {
   ASSERT_TRUE(driver_->Create(path_, {}, {}, shim_).ok());
   EXPECT_EQ(Property("MemoryMax"), "infinity");
   EXPECT_EQ(Property("TasksMax"), "infinity");
+}
+
+// With all that a container has none of, and then back.
+TEST_F(SystemdTest, AnUndoneUpdateLeavesThePropertiesAsTheyWere) {
+  const std::vector<std::string> names = {"MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"};
+  auto properties = [&] {
+    std::string all;
+    for (const std::string& name : names) all += StrCat(name, "=", Property(name), " ");
+    return all;
+  };
+  LinuxResources change;
+  change.memory_limit_bytes = 128 << 20;
+  change.cpu_quota_us = 50'000;
+  change.unified = {{"pids.max", "77"}};
+  LinuxResources some;
+  some.memory_limit_bytes = 64 << 20;
+  some.cpu_quota_us = 30'000;
+  for (const LinuxResources& former : {LinuxResources(), some}) {
+    ASSERT_TRUE(driver_->Create(path_, former, {}, shim_).ok());
+    const std::string before = properties();
+    auto undo = driver_->Update(path_, change);
+    ASSERT_TRUE(undo.ok()) << undo.error().message();
+    EXPECT_EQ(properties(), "MemoryMax=134217728 CPUQuotaPerSecUSec=500ms TasksMax=77 ");
+    Status undone = (*undo)();
+    EXPECT_TRUE(undone.ok()) << undone.error().message();
+    EXPECT_EQ(properties(), before);
+    ASSERT_TRUE(driver_->Remove(path_).ok());
+    End(shim_);
+    shim_ = StartSleeper();
+    for (int i = 0; i < 100 && Property("LoadState") != "not-found"; ++i) usleep(20'000);
+  }
+}
+
+// Systemd cannot be told: the files are put back.
+TEST_F(SystemdTest, AnUpdateThatSystemdRefusesChangesNothing) {
+  ASSERT_TRUE(driver_->Create(path_, {}, {}, shim_).ok());
+  const std::string file = StrCat("/sys/fs/cgroup", path_, "/memory.max");
+  // With its unit gone from under the cgroup systemd knows no such name.
+  const std::string stray = StrCat(path_.substr(0, path_.rfind('/')), "/stray.scope/container");
+  const std::string at = StrCat("/sys/fs/cgroup", stray.substr(0, stray.rfind('/')));
+  ASSERT_EQ(mkdir(at.c_str(), 0755), 0);
+  ASSERT_EQ(mkdir((at + "/container").c_str(), 0755), 0);
+  LinuxResources change;
+  change.unified = {{"pids.max", "77"}};
+  change.cpu_quota_us = 50'000;
+  auto undo = driver_->Update(stray, change);
+  ASSERT_FALSE(undo.ok());
+  EXPECT_THAT(undo.error().message(), HasSubstr("stray.scope"));
+  for (const char* name : {"/container/pids.max", "/container/cpu.max"}) {
+    auto text = ReadFile(at + name);
+    EXPECT_THAT(text.ok() ? *text : "max", HasSubstr("max")) << name;
+  }
+  EXPECT_EQ(Trim(*ReadFile(file)), "max");
 }
 
 TEST_F(SystemdTest, ADaemonReloadTakesNoDeviceAway) {

@@ -253,7 +253,7 @@ TEST_P(CgroupTest, LimitsAreSetAndUpdatedAllOrNothing) {
   for (int64_t limit : {int64_t{128} << 20, int64_t{32} << 20}) {
     LinuxResources update;
     update.memory_limit_bytes = limit;
-    Status status = driver_->Update(path_, update);
+    auto status = driver_->Update(path_, update);
     ASSERT_TRUE(status.ok()) << status.error().message();
     EXPECT_EQ(Text(memory_file), StrCat(limit));
   }
@@ -262,7 +262,7 @@ TEST_P(CgroupTest, LimitsAreSetAndUpdatedAllOrNothing) {
   bad.cpu_shares = 100;
   bad.memory_limit_bytes = 100 << 20;
   bad.unified = {{"pids.max", "nonsense"}};
-  Status status = driver_->Update(path_, bad);
+  auto status = driver_->Update(path_, bad);
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(status.error().message(), HasSubstr("pids.max"));
   EXPECT_EQ(Text(cpu_file), v2_ ? "59" : "512");
@@ -304,7 +304,7 @@ TEST_P(CgroupTest, ALimitBelowWhatIsInUseIsRefused) {
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
   r.memory_limit_bytes = 16 << 20;
-  Status status = driver_->Update(path_, r);
+  auto status = driver_->Update(path_, r);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition) << status.error().message();
   EXPECT_THAT(status.error().message(), HasSubstr("memory"));
   EXPECT_EQ(waitpid(pid, nullptr, WNOHANG), 0) << "it has been killed";
@@ -365,7 +365,7 @@ TEST_P(CgroupTest, CpusetsAreInheritedAndSet) {
   }
   LinuxResources r;
   r.cpuset_cpus = "0";
-  Status status = driver_->Update(path_, r);
+  auto status = driver_->Update(path_, r);
   ASSERT_TRUE(status.ok()) << status.error().message();
   pid_t pid = Start(driver_->Join(path_), [] {
     cpu_set_t set;
@@ -541,7 +541,7 @@ TEST_F(CgroupFixtureTest, UpdateTakesBackWhatItWroteBeforeAFailure) {
   r.cpu_shares = 2048;
   r.memory_limit_bytes = 2000;
   r.hugepage_limits = {{"2MB", 4096}};
-  Status status = driver_->Update("/a/c", r);
+  auto status = driver_->Update("/a/c", r);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_THAT(status.error().message(), HasSubstr("hugetlb.2MB.max"));
   EXPECT_EQ(Get("cpu.weight"), "100");

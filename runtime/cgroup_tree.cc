@@ -11,7 +11,6 @@
 
 #include "base/file.h"
 #include "base/time.h"
-#include "base/undo.h"
 
 namespace berth::runtime {
 
@@ -73,30 +72,6 @@ Result<std::set<pid_t>> KillRound(int root, const std::string& path) {
     if (kill(pid, SIGKILL) == 0) killed.insert(pid);
   }
   return killed;
-}
-
-Error NoSuchLimit(const CgroupSetting& setting) {
-  return {Code::kFailedPrecondition, StrCat(setting.file, ": this machine has no such limit (the ",
-                                            setting.controller, " cgroup controller is missing)")};
-}
-
-// False if the setting is optional and there is nothing to write it to.
-Result<bool> ApplyOne(const CgroupSetting& setting, int dir) {
-  Status status =
-      dir < 0 ? ErrnoError(ENOENT, setting.file) : WriteFileAt(dir, setting.file, setting.value);
-  if (status.ok()) return true;
-  switch (status.error().sys_errno()) {
-    case ENOENT:
-      if (setting.optional) return false;
-      return NoSuchLimit(setting);
-    case EINVAL:
-    case ERANGE:
-      return std::move(status).error().WithCode(Code::kInvalidArgument);
-    case EBUSY:  // more memory is in use than the limit would allow
-      return std::move(status).error().WithCode(Code::kFailedPrecondition);
-    default:
-      return std::move(status).error();
-  }
 }
 
 }  // namespace
@@ -206,33 +181,6 @@ std::optional<std::string> ReadCgroupFile(int dir, const std::string& file) {
   auto text = ReadFileAt(dir, file, kMaxFileBytes);
   if (!text.ok()) return std::nullopt;
   return std::string(Trim(*text));
-}
-
-Status CheckControllers(const std::vector<CgroupSetting>& settings,
-                        const std::function<bool(std::string_view controller)>& has) {
-  for (const CgroupSetting& setting : settings) {
-    if (!setting.optional && !has(setting.controller)) return NoSuchLimit(setting);
-  }
-  return Ok();
-}
-
-Status ApplySettings(const std::vector<CgroupSetting>& settings,
-                     const std::function<int(std::string_view controller)>& directory_of,
-                     bool all_or_nothing) {
-  UndoStack undo;
-  for (const CgroupSetting& setting : settings) {
-    int dir = directory_of(setting.controller);
-    std::optional<std::string> former;
-    if (all_or_nothing && dir >= 0) former = ReadCgroupFile(dir, setting.file);
-    ASSIGN_OR_RETURN(bool written, ApplyOne(setting, dir));
-    if (!written || !former) continue;
-    // A cpuset that has none of its own reads empty; a line end takes away what was given to it.
-    undo.Add(setting.file, [dir, file = setting.file, text = *std::move(former) + "\n"] {
-      return WriteFileAt(dir, file, text);
-    });
-  }
-  undo.Commit();
-  return Ok();
 }
 
 }  // namespace berth::runtime

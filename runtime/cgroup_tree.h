@@ -6,12 +6,10 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "runtime/cgroup_resources.h"
 
 namespace berth::runtime {
 
@@ -40,15 +38,5 @@ Status KillCgroupProcesses(int root, const std::string& path, const std::functio
 
 // A small file's text without the line end; nothing if it is missing or unreadable.
 std::optional<std::string> ReadCgroupFile(int dir, const std::string& file);
-
-// FailedPrecondition for a setting that is not optional and whose controller is missing.
-Status CheckControllers(const std::vector<CgroupSetting>& settings,
-                        const std::function<bool(std::string_view controller)>& has);
-
-// Writes every setting into the directory that `directory_of(controller)` gives; -1: no such
-// controller. A failure names file and value; with `all_or_nothing` it takes back what was written.
-Status ApplySettings(const std::vector<CgroupSetting>& settings,
-                     const std::function<int(std::string_view controller)>& directory_of,
-                     bool all_or_nothing);
 
 }  // namespace berth::runtime

@@ -13,6 +13,7 @@
 #include "base/undo.h"
 #include "runtime/cgroup_devices.h"
 #include "runtime/cgroup_resources.h"
+#include "runtime/cgroup_settings.h"
 #include "runtime/cgroup_tree.h"
 
 namespace berth::runtime {
@@ -54,6 +55,13 @@ Status WriteDeviceRules(int root, const std::string& path, const DevicePolicy& p
   return Ok();
 }
 
+CgroupReader ReaderOf(const CgroupDirectoryOf& directories) {
+  return [&directories](std::string_view controller, const std::string& file) {
+    const int dir = directories(controller);
+    return dir < 0 ? std::nullopt : ReadCgroupFile(dir, file);
+  };
+}
+
 class CgroupV1Driver final : public CgroupDriver {
  public:
   CgroupV1Driver(std::vector<CgroupV1Hierarchy> hierarchies, UniqueFd unified)
@@ -76,7 +84,7 @@ class CgroupV1Driver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
-  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
   Result<std::vector<int32_t>> Processes(const std::string& path) const override;
@@ -90,7 +98,8 @@ class CgroupV1Driver final : public CgroupDriver {
     return it == by_controller_.end() ? nullptr : it->second;
   }
   Status MakeDirectories(const std::string& relative, UndoStack& undo);
-  Status Apply(const std::string& relative, const LinuxResources& resources, bool all_or_nothing);
+  // Where a cgroup's files are, each hierarchy opened at its first use. -1 if it is not there.
+  CgroupDirectoryOf DirectoriesOf(const std::string& relative) const;
 
   const std::vector<CgroupV1Hierarchy> hierarchies_;
   const UniqueFd unified_;
@@ -120,25 +129,18 @@ Status CgroupV1Driver::MakeDirectories(const std::string& relative, UndoStack& u
   return Ok();
 }
 
-Status CgroupV1Driver::Apply(const std::string& relative, const LinuxResources& resources,
-                             bool all_or_nothing) {
-  std::map<const CgroupV1Hierarchy*, UniqueFd> open;
-  auto directory_of = [&](std::string_view controller) {
+CgroupDirectoryOf CgroupV1Driver::DirectoriesOf(const std::string& relative) const {
+  auto open = std::make_shared<std::map<const CgroupV1Hierarchy*, UniqueFd>>();
+  return [this, relative, open](std::string_view controller) {
     const CgroupV1Hierarchy* hierarchy = Find(controller);
     if (hierarchy == nullptr) return -1;
-    UniqueFd& fd = open[hierarchy];
+    UniqueFd& fd = (*open)[hierarchy];
     if (!fd.ok()) {
       auto opened = OpenCgroup(hierarchy->root.get(), relative);
       if (opened.ok()) fd = *std::move(opened);
     }
     return fd.get();
   };
-  auto read = [&](std::string_view controller, const std::string& file) {
-    int dir = directory_of(controller);
-    return dir < 0 ? std::nullopt : ReadCgroupFile(dir, file);
-  };
-  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, read));
-  return ApplySettings(settings, directory_of, all_or_nothing);
 }
 
 Status CgroupV1Driver::CheckSupported(const LinuxResources& resources) const {
@@ -155,7 +157,9 @@ Status CgroupV1Driver::Create(const std::string& path, const LinuxResources& res
   const std::string relative = path.substr(1);
   UndoStack undo;
   RETURN_IF_ERROR(MakeDirectories(relative, undo), "create cgroup ", path);
-  RETURN_IF_ERROR(Apply(relative, resources, /*all_or_nothing=*/false), "create cgroup ", path);
+  const CgroupDirectoryOf directories = DirectoriesOf(relative);
+  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, ReaderOf(directories)));
+  RETURN_IF_ERROR(ApplySettings(settings, directories), "create cgroup ", path);
   const CgroupV1Hierarchy* devices_at = Find("devices");
   if (!devices.empty()) {
     if (devices_at == nullptr) {
@@ -181,13 +185,19 @@ CgroupJoin CgroupV1Driver::Join(const std::string& path) const {
   return join;
 }
 
-Status CgroupV1Driver::Update(const std::string& path, const LinuxResources& resources) {
+Result<CgroupUndo> CgroupV1Driver::Update(const std::string& path,
+                                          const LinuxResources& resources) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   const std::string relative = path.substr(1);
   RETURN_IF_ERROR(OpenCgroup(members_->root.get(), relative), "update cgroup ", path);
-  RETURN_IF_ERROR(Apply(relative, resources, /*all_or_nothing=*/true), "update cgroup ", path);
-  return Ok();
+  const CgroupDirectoryOf directories = DirectoriesOf(relative);
+  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, ReaderOf(directories)));
+  ASSIGN_OR_RETURN(auto former, ReplaceSettings(settings, directories), "update cgroup ", path);
+  return CgroupUndo([path, directories, former = std::move(former)]() -> Status {
+    RETURN_IF_ERROR(RestoreSettings(former, directories), "cgroup ", path);
+    return Ok();
+  });
 }
 
 Result<UniqueFd> CgroupV1Driver::OpenDirectory(const std::string& path,

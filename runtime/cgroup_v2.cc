@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "base/time.h"
-#include "base/undo.h"
 #include "runtime/cgroup_devices.h"
 #include "runtime/cgroup_resources.h"
+#include "runtime/cgroup_settings.h"
 #include "runtime/cgroup_tree.h"
 
 namespace berth::runtime {
@@ -40,32 +40,6 @@ Names Without(const Names& names, const Names& others) {
   return left;
 }
 
-// The number that stands behind a name in a file of names and numbers; 0 if it is not there.
-uint64_t ValueOf(std::string_view text, std::string_view name) {
-  for (std::string_view line : Split(text, '\n')) {
-    if (line.starts_with(name) && line.substr(name.size()).starts_with(' ')) {
-      return ParseNumber<uint64_t>(line.substr(name.size() + 1)).value_or(0);
-    }
-  }
-  return 0;
-}
-
-// To a limit below what it cannot reclaim the kernel kills its way, and an update must not end the
-// container. Version 1 refuses such a limit by itself (EBUSY).
-Status CheckMemoryInUse(int dir, int64_t limit_bytes) {
-  if (limit_bytes <= 0) return Ok();
-  const auto current = ParseNumber<uint64_t>(ReadCgroupFile(dir, "memory.current").value_or(""));
-  const std::string stat = ReadCgroupFile(dir, "memory.stat").value_or("");
-  const uint64_t reclaimable = ValueOf(stat, "inactive_file") + ValueOf(stat, "active_file") +
-                               ValueOf(stat, "slab_reclaimable");
-  if (!current || *current <= reclaimable) return Ok();
-  const uint64_t in_use = *current - reclaimable;
-  if (in_use <= static_cast<uint64_t>(limit_bytes)) return Ok();
-  return Error(Code::kFailedPrecondition,
-               StrCat("memory_limit_in_bytes: ", limit_bytes, " is below the ", in_use,
-                      " bytes that are in use and cannot be reclaimed"));
-}
-
 class CgroupV2Driver final : public CgroupDriver {
  public:
   CgroupV2Driver(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {
@@ -86,7 +60,7 @@ class CgroupV2Driver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
-  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
   Result<std::vector<int32_t>> Processes(const std::string& path) const override;
@@ -143,8 +117,7 @@ Status CgroupV2Driver::Fill(const std::string& relative, bool fresh,
     if (!setting.optional && !Has(needed, setting.controller)) needed.push_back(setting.controller);
   }
   RETURN_IF_ERROR(EnableControllers(relative, dir.get(), needed));
-  RETURN_IF_ERROR(ApplySettings(
-      settings, [&](std::string_view) { return dir.get(); }, /*all_or_nothing=*/false));
+  RETURN_IF_ERROR(ApplySettings(settings, [&](std::string_view) { return dir.get(); }));
   if (devices.empty()) return Ok();
   // The program is attached to an open directory, an O_PATH descriptor will not do.
   ASSIGN_OR_RETURN(UniqueFd open, OpenAt(dir.get(), ".", O_RDONLY | O_DIRECTORY));
@@ -184,7 +157,8 @@ CgroupJoin CgroupV2Driver::Join(const std::string& path) const {
   return join;
 }
 
-Status CgroupV2Driver::Update(const std::string& path, const LinuxResources& resources) {
+Result<CgroupUndo> CgroupV2Driver::Update(const std::string& path,
+                                          const LinuxResources& resources) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "update cgroup ", path);
@@ -194,11 +168,15 @@ Status CgroupV2Driver::Update(const std::string& path, const LinuxResources& res
     return ReadCgroupFile(dir.get(), file);
   };
   ASSIGN_OR_RETURN(auto settings, V2Settings(resources, /*creating=*/false, read));
-  RETURN_IF_ERROR(
-      ApplySettings(
-          settings, [&](std::string_view) { return dir.get(); }, /*all_or_nothing=*/true),
-      "update cgroup ", path);
-  return Ok();
+  ASSIGN_OR_RETURN(auto former,
+                   ReplaceSettings(settings, [&](std::string_view) { return dir.get(); }),
+                   "update cgroup ", path);
+  return CgroupUndo([this, path, former = std::move(former)]() -> Status {
+    ASSIGN_OR_RETURN(UniqueFd again, OpenCgroup(root_.get(), path.substr(1)), "cgroup ", path);
+    RETURN_IF_ERROR(RestoreSettings(former, [&](std::string_view) { return again.get(); }),
+                    "cgroup ", path);
+    return Ok();
+  });
 }
 
 Result<UniqueFd> CgroupV2Driver::OpenDirectory(const std::string& path,

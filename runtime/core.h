@@ -87,7 +87,18 @@ class Core {
     MutexLock lock(entry.saving);
     return store->Put(entry.Update(std::move(change)));
   }
-  // The same, and tells the subscribers of events of it before anybody can save the next change.
+  // The disk is changed first: for changes that can be taken back, of which nothing is to be seen
+  // if it is full.
+  template <typename EntryType, typename Change>
+  Status SaveThenShow(EntryType& entry, Change change) {
+    MutexLock lock(entry.saving);
+    auto record = entry.Get();
+    change(record);
+    RETURN_IF_ERROR(store->Put(record));
+    entry.Update(std::move(change));
+    return Ok();
+  }
+  // As Save, and tells the subscribers of events of it before anybody can save the next change.
   template <typename EntryType, typename Change>
   Status SaveAndTell(EntryType& entry, Change change,
                      std::initializer_list<EventType> events_of_it) {

@@ -69,10 +69,12 @@ Status CreatePodCgroup(Core& core, const Pod& pod) {
   return core.cgroups->Create(path, limits, {}, /*shim=*/0);
 }
 
-Status UpdatePodCgroup(Core& core, const Pod& pod) {
+Result<CgroupUndo> UpdatePodCgroup(Core& core, const Pod& pod) {
   const std::string path = PodCgroup(core, pod);
   const LinuxResources limits = LimitsOf(pod.config);
-  if (path.empty() || !HasLimits(limits)) return Ok();
+  if (path.empty() || !HasLimits(limits)) return CgroupUndo(Ok);
+  auto undo = core.cgroups->Update(path, limits);
+  if (undo.code() != Code::kNotFound) return undo;
   RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}, /*shim=*/0));
   return core.cgroups->Update(path, limits);
 }

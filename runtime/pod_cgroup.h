@@ -23,8 +23,9 @@ LinuxResources WithOverhead(const LinuxResources& resources, const LinuxResource
 
 // Makes the pod's own cgroup with its limits, if it has any. On failure nothing is left of it.
 Status CreatePodCgroup(Core& core, const Pod& pod);
-// All or nothing, as CgroupDriver::Update. No effect on a pod in somebody else's cgroup.
-Status UpdatePodCgroup(Core& core, const Pod& pod);
+// All or nothing, as CgroupDriver::Update, and makes the cgroup if it is not there. No effect on a
+// pod in somebody else's cgroup.
+Result<CgroupUndo> UpdatePodCgroup(Core& core, const Pod& pod);
 // Idempotent.
 Status RemovePodCgroup(Core& core, const Pod& pod);
 

@@ -1,37 +1,17 @@
 #include "runtime/resource_update.h"
 
-#include <fcntl.h>
-#include <glog/logging.h>
+#include <memory>
 
 #include "base/file.h"
 #include "base/undo.h"
 #include "runtime/oci_bundle.h"
+#include "runtime/oom_scores.h"
 #include "runtime/pod_cgroup.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
 
 namespace {
-
-// Sets it for one process, if that is still one of the cgroup's: by its directory's descriptor, so
-// that the number cannot become another process's in between.
-Status SetOomScore(int32_t pid, const std::string& cgroup_path, int64_t score) {
-  auto proc = Open(StrCat("/proc/", pid), O_RDONLY | O_DIRECTORY);
-  if (!proc.ok()) return Ok();  // it has gone
-  auto cgroups = ReadFileAt(proc->get(), "cgroup", 64 << 10);
-  if (!cgroups.ok() || cgroups->find(cgroup_path) == std::string::npos) return Ok();
-  Status status = WriteFileAt(proc->get(), "oom_score_adj", StrCat(score));
-  if (status.ok() || status.error().sys_errno() == ESRCH || status.code() == Code::kNotFound) {
-    return Ok();
-  }
-  return std::move(status).error().Wrap("oom_score_adj");
-}
-
-Status SetOomScores(Core& core, const std::string& cgroup_path, int64_t score) {
-  ASSIGN_OR_RETURN(auto pids, core.cgroups->Processes(cgroup_path));
-  for (int32_t pid : pids) RETURN_IF_ERROR(SetOomScore(pid, cgroup_path, score));
-  return Ok();
-}
 
 // What the first process starts with, if it has not started yet, and every exec after it.
 Status RewritePlan(Core& core, const std::string& id, const LinuxResources& resources) {
@@ -42,20 +22,34 @@ Status RewritePlan(Core& core, const std::string& id, const LinuxResources& reso
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
 }
 
-// All or nothing.
-Status UpdateRunning(Core& core, const ContainerRecord& record, const LinuxResources& former,
-                     const LinuxResources& merged) {
-  RETURN_IF_ERROR(core.cgroups->Update(record.cgroup_path, merged));
-  if (merged.oom_score_adj == former.oom_score_adj) return Ok();
-  Status scored = SetOomScores(core, record.cgroup_path, merged.oom_score_adj);
-  if (scored.ok()) return Ok();
-  Status restored = SetOomScores(core, record.cgroup_path, former.oom_score_adj);
-  if (restored.ok()) restored = core.cgroups->Update(record.cgroup_path, former);
-  if (!restored.ok()) {
-    LOG(ERROR) << "container " << record.container.id
-               << ": take back an update: " << restored.error().message();
+// Limits and scores of what runs; each with its undo.
+Status UpdateRunning(Core& core, const ContainerRecord& record, const LinuxResources& merged,
+                     UndoStack& undo) {
+  const std::string& cgroup = record.cgroup_path;
+  ASSIGN_OR_RETURN(CgroupUndo limits, core.cgroups->Update(cgroup, merged));
+  undo.Add("limits", std::move(limits));
+  const int64_t former_score = record.container.resources.oom_score_adj;
+  if (merged.oom_score_adj == former_score) return Ok();
+  auto former = std::make_shared<OomScores>();
+  // Before the first of them is set: a failure comes after some.
+  undo.Add("oom_score_adj", [&core, cgroup, former, former_score] {
+    return RestoreOomScores(*core.cgroups, cgroup, *former, former_score);
+  });
+  return SetOomScores(*core.cgroups, cgroup, merged.oom_score_adj, *former);
+}
+
+// Every effect, and the record last.
+Status UpdateAll(Core& core, ContainerEntry& entry, const ContainerRecord& record,
+                 const LinuxResources& merged, UndoStack& undo) {
+  const LinuxResources& former = record.container.resources;
+  const bool is_created = record.phase == ContainerPhase::kCreated;
+  if (is_created || merged.oom_score_adj != former.oom_score_adj) {
+    // It is several files.
+    undo.Add("plan", [&] { return RewritePlan(core, record.container.id, former); });
+    RETURN_IF_ERROR(RewritePlan(core, record.container.id, merged));
   }
-  return scored;
+  if (!is_created) RETURN_IF_ERROR(UpdateRunning(core, record, merged, undo));
+  return core.SaveThenShow(entry, [&](ContainerRecord& r) { r.container.resources = merged; });
 }
 
 }  // namespace
@@ -84,21 +78,12 @@ Status UpdateContainerResources(Core& core, const Context& context, ContainerEnt
   const ContainerRecord record = entry.Get();
   const LinuxResources merged = MergeResources(record.container.resources, change);
   RETURN_IF_ERROR(CheckResources(merged));
-  const LinuxResources& former = record.container.resources;
-  const bool is_created = record.phase == ContainerPhase::kCreated;
-  if (!is_created && record.phase != ContainerPhase::kRunning) {
+  if (record.phase != ContainerPhase::kCreated && record.phase != ContainerPhase::kRunning) {
     return Error(Code::kFailedPrecondition, "it has exited");
   }
   UndoStack undo;
-  if (is_created || merged.oom_score_adj != former.oom_score_adj) {
-    RETURN_IF_ERROR(RewritePlan(core, record.container.id, merged));
-    undo.Add("plan", [&] { return RewritePlan(core, record.container.id, former); });
-  }
-  if (!is_created) {
-    RETURN_IF_ERROR(UpdateRunning(core, record, former, merged));
-    undo.Add("limits", [&] { return UpdateRunning(core, record, merged, former); });
-  }
-  RETURN_IF_ERROR(core.Save(entry, [&](ContainerRecord& r) { r.container.resources = merged; }));
+  Status updated = UpdateAll(core, entry, record, merged, undo);
+  if (!updated.ok()) return undo.Fail(std::move(updated).error());
   undo.Commit();
   return Ok();
 }
@@ -122,11 +107,16 @@ Status UpdatePodResources(Core& core, const Context& context, PodEntry& entry,
   };
   merge(pod.config.overhead, overhead);
   merge(pod.config.resources, resources);
-  RETURN_IF_ERROR(UpdatePodCgroup(core, pod));
-  return core.Save(entry, [&](PodRecord& record) {
+  ASSIGN_OR_RETURN(CgroupUndo limits, UpdatePodCgroup(core, pod));
+  UndoStack undo;
+  undo.Add("limits", std::move(limits));
+  Status saved = core.SaveThenShow(entry, [&](PodRecord& record) {
     record.pod.config.overhead = pod.config.overhead;
     record.pod.config.resources = pod.config.resources;
   });
+  if (!saved.ok()) return undo.Fail(std::move(saved).error());
+  undo.Commit();
+  return Ok();
 }
 
 }  // namespace berth::runtime

@@ -231,6 +231,7 @@ Node::Node(int number, bool systemd)
 Result<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   std::unique_ptr<Node> node(new Node(NextNodeNumber(), UsesSystemd()));
   node->env_ = options.env;
+  node->launcher_ = options.launcher;
   node->root_ = options.root.empty() ? node->dir_ / "root" : options.root;
   RETURN_IF_ERROR(MakeDirs(node->cni_dir(), 0755));
   RETURN_IF_ERROR(MakeDirs(node->log_dir(), 0755));
@@ -314,6 +315,11 @@ Status Node::StartDaemon(const std::string& failpoint) {
   options.path = BinDir() + "/berthd";
   options.args = {"berthd",  "--config",     dir_ / "berth.toml", "--root", root_,
                   "--state", dir_ / "state", "--listen",          socket()};
+  if (!launcher_.empty()) {
+    options.args.front() = options.path;
+    options.path = launcher_.front();
+    options.args.insert(options.args.begin(), launcher_.begin(), launcher_.end());
+  }
   options.env = env_;
   options.env.emplace_back(kPath);
   if (!failpoint.empty()) options.env.push_back(StrCat("BERTH_FAILPOINT=", failpoint));

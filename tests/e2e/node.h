@@ -34,6 +34,8 @@ struct NodeOptions {
   std::string config = {};            // TOML that goes to conf.d
   std::vector<std::string> env = {};  // of every daemon, besides PATH
   std::string root = {};              // of the daemon; empty: one of its own
+  // A program and its arguments, to which those of the daemon are added: it executes that.
+  std::vector<std::string> launcher = {};
 };
 
 // The whole runs in the network and mount namespace of the test process (environment.cc).
@@ -74,7 +76,7 @@ class Node {
   Status WriteConfig(const NodeOptions& options);
 
   testing::TempDir dir_;
-  std::vector<std::string> env_;
+  std::vector<std::string> env_, launcher_;
   const int number_;
   const bool systemd_;  // whether the daemon has systemd make its cgroups
   // The cgroup, in every hierarchy, below which all of the node's containers are: a name or a
