@@ -347,10 +347,6 @@ TEST_F(BadOrder, EmptyIds) {
   EXPECT_FAILS(StartIt(""), Code::kInvalidArgument, "container_id");
 }
 
-TEST_F(BadOrder, WhatIsNotThereYetSaysSo) {
-  EXPECT_FAILS(cri().Call(rt::CheckpointContainerRequest()), Code::kUnimplemented, "");
-}
-
 TEST_F(BadOrder, VersionStatusAndRuntimeConfig) {
   auto version = cri().Call(rt::VersionRequest());
   ASSERT_OK(version);

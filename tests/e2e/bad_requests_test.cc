@@ -335,7 +335,17 @@ TEST_F(BadCheckpoints, AreNotThereYetWhateverIsAsked) {
   request.set_container_id(std::string(100'000, 'a'));
   request.set_location("../../etc");
   request.set_timeout(-1);
-  EXPECT_FAILS(cri().Call(request), Code::kUnimplemented, "CheckpointContainer");
+  EXPECT_FAILS(cri().Call(request), Code::kUnimplemented,
+               "Berth does not implement CheckpointContainer yet");
+  rt::CheckpointPodRequest pod;
+  pod.set_pod_sandbox_id(std::string(100'000, 'a'));
+  pod.set_output_path("../../etc");
+  EXPECT_FAILS(cri().CallRaw("runtime.v1.RuntimeService/CheckpointPod", pod.SerializeAsString()),
+               Code::kUnimplemented, "Berth does not implement CheckpointPod yet");
+  rt::RestorePodRequest restore;
+  restore.set_checkpoint_path("../../etc");
+  EXPECT_FAILS(cri().CallRaw("runtime.v1.RuntimeService/RestorePod", restore.SerializeAsString()),
+               Code::kUnimplemented, "Berth does not implement RestorePod yet");
 }
 
 }  // namespace

@@ -73,6 +73,33 @@ TEST_F(Exits, OutOfMemoryOfAChildIsReported) {
   EXPECT_EQ(ending->status.reason(), "OOMKilled");
 }
 
+// The kernel kills a child of an exec; the exec goes on and so does the container. As with
+// containerd it is the container that had an OOM kill, and its status says so once it has ended.
+TEST_F(Exits, OutOfMemoryOfAChildOfAnExecIsTheContainers) {
+  auto pod = RunPod();
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("trap 'exit 3' TERM; while :; do sleep 0.05; done");
+  config.mutable_linux()->mutable_resources()->set_memory_limit_in_bytes(16 << 20);
+  auto container = RunContainer(*pod, config);
+  ASSERT_OK(container);
+  // The child is by far the largest, so it is the one that is chosen.
+  auto exec = Exec(*container, {"sh", "-c",
+                                "sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; "
+                                "echo child $?; exit 5"});
+  ASSERT_OK(exec);
+  EXPECT_EQ(exec->stdout(), "child 137\n");
+  EXPECT_EQ(exec->exit_code(), 5) << "the exec's own";
+  auto status = Status(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->state(), rt::CONTAINER_RUNNING);
+  EXPECT_EQ(ShellIn(*container, "echo still here"), "still here\n");
+  ASSERT_OK(Stop(*container, 10));
+  status = Status(*container);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->exit_code(), 3);
+  EXPECT_EQ(status->reason(), "OOMKilled");
+}
+
 TEST_F(Exits, ProcessesOfTheContainerEndWithIt) {
   auto pod = RunPod();
   ASSERT_OK(pod);

@@ -74,12 +74,16 @@ TEST_F(Network, InterfacesOfAPod) {
   EXPECT_EQ(ShellIn(*container, "ping -c1 -W2 127.0.0.1 >/dev/null && echo up"), "up\n");
 }
 
+// What portmap needs.
+bool HasNat() {
+  auto nat = RunProgram(Context::WithTimeoutMs(5000),
+                        Program("/usr/sbin/iptables", {"iptables", "-t", "nat", "-S"}), "");
+  EXPECT_OK(nat);
+  return nat.ok() && nat->exit_code == 0;
+}
+
 TEST_F(Network, PortMapping) {
-  const auto nat =
-      RunProgram(Context::WithTimeoutMs(5000),
-                 Program("/usr/sbin/iptables", {"iptables", "-t", "nat", "-N", "BERTH-PROBE"}), "");
-  ASSERT_OK(nat);
-  if (nat->exit_code != 0) GTEST_SKIP() << "this kernel has no NAT, which portmap needs";
+  if (!HasNat()) GTEST_SKIP() << "this kernel has no NAT, which portmap needs";
   rt::PodSandboxConfig config = PodConfig();
   auto* mapping = config.add_port_mappings();
   mapping->set_host_port(18080);
@@ -98,6 +102,39 @@ TEST_F(Network, PortMapping) {
   ASSERT_OK(cri().Call(remove));
   EXPECT_EQ(Get(gateway, 18080), "");
   EXPECT_EQ(Get("127.0.0.1", 18080), "");
+}
+
+// The same port of two addresses of the host, each another pod's.
+TEST_F(Network, PortMappingsOfOneHostAddress) {
+  if (!HasNat()) GTEST_SKIP() << "this kernel has no NAT, which portmap needs";
+  auto first = RunPod();
+  ASSERT_OK(first);
+  const std::string ip = Ip(*first);
+  const std::string gateway = ip.substr(0, ip.rfind('.')) + ".1";
+  std::vector<std::string> pods;
+  for (const std::string& address : {std::string("127.0.0.1"), gateway}) {
+    rt::PodSandboxConfig config = PodConfig(StrCat("mapped", pods.size()));
+    auto* mapping = config.add_port_mappings();
+    mapping->set_host_port(18081);
+    mapping->set_container_port(80);
+    mapping->set_host_ip(address);
+    auto pod = RunPod(config);
+    ASSERT_OK(pod);
+    auto container = RunContainer(*pod, ShellConfig(kServer));
+    ASSERT_OK(container);
+    ShellIn(*container, "until wget -q -O- http://127.0.0.1/x >/dev/null; do sleep 0.1; done");
+    pods.push_back(*pod);
+    EXPECT_NE(Get(address, 18081).find("served"), std::string::npos) << address;
+    // Nobody serves the second one's address before the second is there.
+    if (pods.size() == 1) {
+      EXPECT_EQ(Get(gateway, 18081), "");
+    }
+  }
+  rt::RemovePodSandboxRequest remove;
+  remove.set_pod_sandbox_id(pods.front());
+  ASSERT_OK(cri().Call(remove));
+  EXPECT_EQ(Get("127.0.0.1", 18081), "");
+  EXPECT_NE(Get(gateway, 18081).find("served"), std::string::npos);
 }
 
 TEST_F(Network, HostNetwork) {
