@@ -54,6 +54,9 @@ Result<int> PushImage(Cli& cli, const PushOptions& options, Client& client) {
     return Ok();
   });
   RETURN_IF_ERROR(pushed);
+  for (const std::string& warning : last.warnings()) {
+    (void)WriteAll(STDERR_FILENO, StrCat("berth: ", Printable(warning, 4096), "\n"));
+  }
   RETURN_IF_ERROR(Tell(cli, last, last.digest() + "\n"));
   return 0;
 }
@@ -92,9 +95,13 @@ Result<int> ListPulls(Cli& cli, bool watch, Client& client) {
 Result<int> CollectGarbage(Cli& cli, Client& client) {
   BerthClient berth(client.address());
   ASSIGN_OR_RETURN(const auto response, berth.Call(bv1::CollectGarbageRequest()));
-  RETURN_IF_ERROR(Tell(cli, response,
-                       StrCat("removed ", response.removed_layers(), " layers, ",
-                              HumanBytes(response.freed_bytes()), "\n")));
+  std::string text = StrCat("removed ", response.removed_layers(), " layers, ",
+                            HumanBytes(response.freed_bytes()), "\n");
+  if (response.forgotten_images() > 0) {
+    text += StrCat("forgot ", response.forgotten_images(), " images that had lost a layer\n");
+  }
+  if (response.postponed()) text += "something is being pulled: the rest goes when it ends\n";
+  RETURN_IF_ERROR(Tell(cli, response, text));
   return 0;
 }
 

@@ -1,7 +1,6 @@
 #include "cri/berth_service.h"
 
-#include <map>
-
+#include "base/utf8.h"
 #include "cri/progress_mailbox.h"
 #include "cri/redact.h"
 #include "cri/status.h"
@@ -111,6 +110,7 @@ grpc::Status BerthService::PushImage(grpc::ServerContext* call,
       ASSIGN_OR_RETURN(const auto pushed, parts_.pusher.Push(context, push));
       last.set_digest(pushed.digest);
       last.set_image_ref(pushed.image_id);
+      if (!pushed.warning.empty()) last.add_warnings(ToUtf8(pushed.warning));
       return Ok();
     };
     auto write = [&](const std::vector<image::LayerProgress>& layers) {
@@ -129,22 +129,12 @@ grpc::Status BerthService::PushImage(grpc::ServerContext* call,
 grpc::Status BerthService::CollectGarbage(grpc::ServerContext*, const bv1::CollectGarbageRequest*,
                                           bv1::CollectGarbageResponse* response) {
   return Answer([&]() -> berth::Status {
-    std::map<std::string, uint64_t> before;
-    ASSIGN_OR_RETURN(const auto layers, parts_.snapshotter.ListLayers());
-    for (const std::string& layer : layers) {
-      auto usage = parts_.snapshotter.LayerUsage(layer);
-      if (usage.ok()) before[layer] = usage->bytes;
-    }
-    RETURN_IF_ERROR(parts_.images.CollectLayers());
-    uint64_t removed = 0;
-    uint64_t freed = 0;
-    for (const auto& [layer, bytes] : before) {
-      if (parts_.snapshotter.HasLayer(layer)) continue;
-      ++removed;
-      freed += bytes;
-    }
-    response->set_removed_layers(removed);
-    response->set_freed_bytes(freed);
+    ASSIGN_OR_RETURN(const size_t forgotten, parts_.images.ForgetIncomplete());
+    ASSIGN_OR_RETURN(const auto collected, parts_.images.CollectLayers());
+    response->set_removed_layers(collected.layers);
+    response->set_freed_bytes(collected.bytes);
+    response->set_forgotten_images(forgotten);
+    response->set_postponed(collected.postponed);
     return Ok();
   });
 }

@@ -102,6 +102,14 @@ Json DockerManifestOf(const std::vector<Item>& items) {
 
 }  // namespace
 
+std::string OutgoingImage::Warning() const {
+  if (!Changed()) return "";
+  return StrCat(
+      "the layers' tars were made anew and are others than the image was built of, so that its id "
+      "is now ",
+      config_digest);
+}
+
 Status Exporter::WriteLayer(const Context& context, const OutgoingLayer& layer, BlobFormat format,
                             const TarSink& sink) {
   ASSIGN_OR_RETURN(const auto directory, snapshotter_.OpenLayer(layer.stored_diff_id));
@@ -190,11 +198,7 @@ Result<Exporter::Report> Exporter::Export(const Context& context,
     ASSIGN_OR_RETURN(auto outgoing, Prepare(context, image, BlobFormat::kTar), "export ",
                      Printable(text));
     if (outgoing.Changed()) {
-      report.warnings.push_back(
-          StrCat(Printable(text),
-                 ": the layers' tars were made anew and are others than the image "
-                 "was built of, so that its id is now ",
-                 outgoing.config_digest));
+      report.warnings.push_back(StrCat(Printable(text), ": ", outgoing.Warning()));
     }
     items.push_back({std::move(outgoing), std::move(tags)});
   }

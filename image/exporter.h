@@ -31,6 +31,8 @@ struct OutgoingImage {
   std::string manifest_digest;
 
   bool Changed() const { return config_digest != image->id; }
+  // A sentence for people; empty if it has not changed.
+  std::string Warning() const;
 };
 
 enum class BlobFormat { kTar, kGzip };

@@ -1,11 +1,17 @@
 #include "image/image_store.h"
 
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <set>
 
+#include "base/file.h"
 #include "image/digest.h"
 #include "image/image_config.h"
 #include "image/reference.h"
+#include "snapshotter/background.h"
 
 namespace berth::image {
 
@@ -133,6 +139,23 @@ Result<ImageMap> ReadImages(Database& db) {
   return out;
 }
 
+// Names of `owner` that belonged to another image have moved.
+void TakeNames(const Image& owner, ImageMap& from) {
+  auto moved = [&](const std::string& name) {
+    const auto has = [&](const auto& list) {
+      return std::find(list.begin(), list.end(), name) != list.end();
+    };
+    return has(owner.repo_tags) || has(owner.repo_digests);
+  };
+  for (auto& [id, other] : from) {
+    if (id == owner.id) continue;
+    Image rest = *other;
+    if (std::erase_if(rest.repo_tags, moved) + std::erase_if(rest.repo_digests, moved) > 0) {
+      other = std::make_shared<const Image>(std::move(rest));
+    }
+  }
+}
+
 bool HasAllLayers(snapshotter::Snapshotter& snapshotter, const Image& image) {
   return std::all_of(image.config.diff_ids.begin(), image.config.diff_ids.end(),
                      [&](const std::string& diff_id) { return snapshotter.HasLayer(diff_id); });
@@ -141,13 +164,16 @@ bool HasAllLayers(snapshotter::Snapshotter& snapshotter, const Image& image) {
 }  // namespace
 
 struct ImageStore::State {
-  State(Database opened, snapshotter::Snapshotter& layers)
-      : database(std::move(opened)), snapshotter(layers) {}
+  State(Database opened, snapshotter::Snapshotter& layers, std::string path)
+      : database(std::move(opened)), database_path(std::move(path)), snapshotter(layers) {}
 
   // The image that has the name, by whatever kind of name it is.
   std::shared_ptr<const Image> FindLocked(const std::string& reference) REQUIRES(mutex);
   std::shared_ptr<const Image> FindByPrefixLocked(std::string_view hex) REQUIRES(mutex);
   void IndexLocked() REQUIRES(mutex);
+  Status ForgetLocked(ImageMap& from, const std::string& id) REQUIRES(mutex);
+  ImageMap::iterator FindIncompleteLocked(const std::string& reference) REQUIRES(mutex);
+  void SyncSoon();
 
   // Taken first: a collection excludes the beginning of a hold.
   Mutex collect_mutex;
@@ -157,11 +183,14 @@ struct ImageStore::State {
 
   Mutex mutex;
   Database database GUARDED_BY(mutex);
-  ImageMap images GUARDED_BY(mutex);                           // by id
+  ImageMap images GUARDED_BY(mutex);      // by id
+  ImageMap incomplete GUARDED_BY(mutex);  // those that lack a layer: nobody sees them
   std::map<std::string, std::string> names GUARDED_BY(mutex);  // tag or digest name -> id
   std::function<std::vector<std::string>()> layers_in_use GUARDED_BY(mutex);
 
+  const std::string database_path;
   snapshotter::Snapshotter& snapshotter;
+  snapshotter::Background syncer;
 };
 
 ImageStore::ImageStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -172,18 +201,18 @@ Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database
   ASSIGN_OR_RETURN(auto db, Database::Open(database_path));
   RETURN_IF_ERROR(db.Execute(kSchema), "image store ", database_path);
   ASSIGN_OR_RETURN(auto images, ReadImages(db), "image store ", database_path);
+  ImageMap incomplete;
   for (auto it = images.begin(); it != images.end();) {
-    if (HasAllLayers(snapshotter, *it->second)) {
-      ++it;
-      continue;
-    }
-    RETURN_IF_ERROR(DeleteImage(db, it->first), "image store ", database_path);
-    it = images.erase(it);
+    auto here = it++;
+    if (HasAllLayers(snapshotter, *here->second)) continue;
+    LOG(WARNING) << "image " << here->first << " has lost a layer, and has to be pulled again";
+    incomplete.insert(images.extract(here));
   }
-  auto state = std::make_unique<State>(std::move(db), snapshotter);
+  auto state = std::make_unique<State>(std::move(db), snapshotter, database_path);
   {
     MutexLock lock(state->mutex);
     state->images = std::move(images);
+    state->incomplete = std::move(incomplete);
     state->IndexLocked();
   }
   return std::unique_ptr<ImageStore>(new ImageStore(std::move(state)));
@@ -235,7 +264,9 @@ Status ImageStore::Put(const Image& image) {
   RETURN_IF_ERROR(CheckDigest(image.id, "image id"));
   MutexLock lock(state_->mutex);
   Image merged = image;
-  if (auto it = state_->images.find(image.id); it != state_->images.end()) {
+  for (const ImageMap* known : {&state_->images, &state_->incomplete}) {
+    auto it = known->find(image.id);
+    if (it == known->end()) continue;
     merged.repo_tags = it->second->repo_tags;
     merged.repo_digests = it->second->repo_digests;
     AddUnique(image.repo_tags, &merged.repo_tags);
@@ -246,58 +277,101 @@ Status ImageStore::Put(const Image& image) {
                    image.id);
   RETURN_IF_ERROR(WriteImage(state_->database, merged), "record image ", image.id);
   RETURN_IF_ERROR(transaction.Commit(), "record image ", image.id);
-  // Names that belonged to another image have moved.
-  for (auto& [id, other] : state_->images) {
-    auto moved = [&](const std::string& name) {
-      return std::find(merged.repo_tags.begin(), merged.repo_tags.end(), name) !=
-                 merged.repo_tags.end() ||
-             std::find(merged.repo_digests.begin(), merged.repo_digests.end(), name) !=
-                 merged.repo_digests.end();
-    };
-    if (id == merged.id) continue;
-    Image rest = *other;
-    if (std::erase_if(rest.repo_tags, moved) + std::erase_if(rest.repo_digests, moved) > 0) {
-      other = std::make_shared<const Image>(std::move(rest));
-    }
-  }
+  state_->incomplete.erase(merged.id);
+  TakeNames(merged, state_->images);
+  TakeNames(merged, state_->incomplete);
   std::string id = merged.id;
   state_->images[id] = std::make_shared<const Image>(std::move(merged));
   state_->IndexLocked();
+  state_->SyncSoon();
   return Ok();
+}
+
+Status ImageStore::State::ForgetLocked(ImageMap& from, const std::string& id) {
+  RETURN_IF_ERROR(DeleteImage(database, id), "remove image ", id);
+  from.erase(id);
+  IndexLocked();
+  return Ok();
+}
+
+ImageMap::iterator ImageStore::State::FindIncompleteLocked(const std::string& reference) {
+  const auto parsed = ParseReference(reference);
+  const std::string name = parsed.ok() ? parsed->ToString() : reference;
+  return std::find_if(incomplete.begin(), incomplete.end(), [&](const auto& entry) {
+    const auto has = [&](const auto& list) {
+      return std::find(list.begin(), list.end(), name) != list.end();
+    };
+    return entry.first == reference || has(entry.second->repo_tags) ||
+           has(entry.second->repo_digests);
+  });
+}
+
+// What a commit has written reaches the disk by itself after half a minute, and until then a power
+// loss would take the image's record, and with it the use of layers that are all there.
+void ImageStore::State::SyncSoon() {
+  syncer.Post([path = database_path + "-wal"] {
+    const auto log = berth::Open(path, O_RDONLY | O_NOFOLLOW);
+    if (log.ok()) (void)fdatasync(log->get());
+  });
 }
 
 Status ImageStore::Remove(const std::string& reference) {
   {
     MutexLock lock(state_->mutex);
-    auto image = state_->FindLocked(reference);
-    if (image == nullptr) return Ok();
-    RETURN_IF_ERROR(DeleteImage(state_->database, image->id), "remove image ", image->id);
-    state_->images.erase(image->id);
-    state_->IndexLocked();
+    if (auto image = state_->FindLocked(reference); image != nullptr) {
+      RETURN_IF_ERROR(state_->ForgetLocked(state_->images, image->id));
+    } else if (auto lost = state_->FindIncompleteLocked(reference);
+               lost != state_->incomplete.end()) {
+      RETURN_IF_ERROR(state_->ForgetLocked(state_->incomplete, std::string(lost->first)));
+    } else {
+      return Ok();
+    }
   }
-  return CollectLayers();
+  RETURN_IF_ERROR(CollectLayers());
+  return Ok();
 }
 
-Result<bool> ImageStore::TryCollect(uint64_t generation, const std::vector<std::string>& in_use) {
+Result<size_t> ImageStore::ForgetIncomplete() {
+  MutexLock lock(state_->mutex);
+  const size_t count = state_->incomplete.size();
+  while (!state_->incomplete.empty()) {
+    const std::string id = state_->incomplete.begin()->first;
+    RETURN_IF_ERROR(state_->ForgetLocked(state_->incomplete, id));
+  }
+  return count;
+}
+
+Result<std::optional<ImageStore::Collected>> ImageStore::TryCollect(
+    uint64_t generation, const std::vector<std::string>& in_use) {
   MutexLock collect_lock(state_->collect_mutex);
+  Collected out;
   if (state_->holds > 0) {
     state_->collect_wanted = true;
-    return true;
+    out.postponed = true;
+    return std::optional(out);
   }
-  if (state_->generation != generation) return false;
+  if (state_->generation != generation) return std::optional<Collected>();
   std::set<std::string> used(in_use.begin(), in_use.end());
-  for (const auto& image : List()) {
-    used.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
+  {
+    MutexLock lock(state_->mutex);
+    for (const ImageMap* images : {&state_->images, &state_->incomplete}) {
+      for (const auto& [id, image] : *images) {
+        used.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
+      }
+    }
   }
   ASSIGN_OR_RETURN(auto layers, state_->snapshotter.ListLayers(), "collect layers");
   for (const std::string& layer : layers) {
     if (used.contains(layer)) continue;
+    const auto usage = state_->snapshotter.LayerUsage(layer);
     RETURN_IF_ERROR(state_->snapshotter.RemoveLayer(layer), "collect layers");
+    ++out.layers;
+    if (usage.ok()) out.bytes += usage->bytes;
   }
-  return true;
+  return std::optional(out);
 }
 
-Status ImageStore::CollectLayers() {
+Result<ImageStore::Collected> ImageStore::CollectLayers() {
   while (true) {
     uint64_t generation = 0;
     {
@@ -307,8 +381,8 @@ Status ImageStore::CollectLayers() {
     }
     // A hold that begins and ends after this look could leave a user that it has not seen: the
     // generation tells, and the look is repeated.
-    ASSIGN_OR_RETURN(bool done, TryCollect(generation, LayersInUse()));
-    if (done) return Ok();
+    ASSIGN_OR_RETURN(auto done, TryCollect(generation, LayersInUse()));
+    if (done) return *done;
   }
 }
 

@@ -19,9 +19,11 @@ namespace berth::image {
 // Thread-safe. Images are handed out as shared immutable values.
 class ImageStore {
  public:
-  // Opens (and creates the tables of) `database_path`; forgets images with a layer that the
-  // snapshotter does not have. Layers that nothing uses stay until CollectLayers(), which is right
-  // only once SetLayerUser() has told who else uses layers. The snapshotter must outlive this.
+  // Opens (and creates the tables of) `database_path`. Images with a layer that the snapshotter
+  // does not have, as after a power loss, are not there; but their other layers stay, so that a
+  // pull brings what is missing only, until ForgetIncomplete(). Layers that nothing uses stay until
+  // CollectLayers(), which is right only once SetLayerUser() has told who else uses layers. The
+  // snapshotter must outlive this.
   static Result<std::unique_ptr<ImageStore>> Open(const std::string& database_path,
                                                   snapshotter::Snapshotter& snapshotter);
 
@@ -39,8 +41,14 @@ class ImageStore {
   // else uses. No image of that name: ok. Layers of snapshots that still exist are kept until
   // CollectLayers.
   Status Remove(const std::string& reference);
+  struct Collected {
+    uint64_t layers = 0, bytes = 0;
+    bool postponed = false;  // something holds layers; it happens when that ends
+  };
   // Drops layers that neither an image nor, by the callback, a container uses.
-  Status CollectLayers();
+  Result<Collected> CollectLayers();
+  // Images of which a layer is missing; returns how many there were.
+  Result<size_t> ForgetIncomplete();
 
   // Brings the database into one file without journals, in the one form that its content has, for a
   // store that will be copied. Nothing else may use the database meanwhile.
@@ -62,7 +70,8 @@ class ImageStore {
   struct State;
   explicit ImageStore(std::unique_ptr<State> state);
   // Removes unused layers if nothing has been held since `generation`.
-  Result<bool> TryCollect(uint64_t generation, const std::vector<std::string>& in_use);
+  Result<std::optional<Collected>> TryCollect(uint64_t generation,
+                                              const std::vector<std::string>& in_use);
 
   std::unique_ptr<State> state_;
 };

@@ -224,6 +224,44 @@ TEST_F(ImageStoreTest, ForgetsImagesThatLostALayer) {
   EXPECT_THAT(Layers(), UnorderedElementsAre(layer_a));
 }
 
+TEST_F(ImageStoreTest, AnImageThatLostALayerKeepsTheOthersForItsNextPull) {
+  const std::string layer_a = AddLayer("a");
+  const std::string layer_b = AddLayer("b");
+  const Image image = Put(MakeImage({layer_a, layer_b}, {kTag}, {kByDigest}));
+  const auto lose = [&] {
+    EXPECT_TRUE(snapshotter_->RemoveLayer(layer_b).ok());
+    Open();
+    EXPECT_EQ(store_->Find(kTag), nullptr);
+    EXPECT_THAT(store_->List(), IsEmpty());
+    auto collected = store_->CollectLayers();
+    ASSERT_TRUE(collected.ok());
+    EXPECT_EQ(collected->layers, 0u);
+    EXPECT_THAT(Layers(), UnorderedElementsAre(layer_a));
+  };
+  lose();
+  AddLayer("b");
+  Image again = image;
+  again.repo_tags.clear();
+  Put(again);
+  ASSERT_NE(store_->Find(kTag), nullptr);
+  EXPECT_EQ(store_->Find(kTag)->id, image.id);
+
+  lose();
+  EXPECT_EQ(*store_->ForgetIncomplete(), 1u);
+  auto collected = store_->CollectLayers();
+  ASSERT_TRUE(collected.ok());
+  EXPECT_EQ(collected->layers, 1u);
+  EXPECT_EQ(collected->bytes, 100u);
+  EXPECT_THAT(Layers(), IsEmpty());
+
+  AddLayer("a");
+  AddLayer("b");
+  Put(image);
+  lose();
+  EXPECT_TRUE(store_->Remove("busybox").ok());
+  EXPECT_THAT(Layers(), IsEmpty());
+}
+
 TEST_F(ImageStoreTest, PinnedStaysPinned) {
   Image image = MakeImage({AddLayer("a")}, {kTag});
   image.pinned = true;

@@ -11,6 +11,7 @@
 
 #include "base/failpoint.h"
 #include "base/thread.h"
+#include "image/room.h"
 
 namespace berth::image {
 
@@ -133,8 +134,22 @@ Status LayerFetcher::FetchOnce(const Context& context, const BlobSource& source,
   return Ok();
 }
 
+// What a layer takes unpacked nobody knows before; it is rarely less than the blob.
+Status LayerFetcher::CheckRoomFor(const std::vector<Layer>& layers) {
+  std::map<std::string, uint64_t> missing;
+  for (const Layer& layer : layers) {
+    if (layer.blob.size <= 0 || snapshotter_.HasLayer(layer.diff_id)) continue;
+    missing[layer.diff_id] = static_cast<uint64_t>(layer.blob.size);
+  }
+  uint64_t bytes = 0;
+  for (const auto& [diff_id, size] : missing) bytes += size;
+  if (missing.empty()) return Ok();
+  return CheckRoom(snapshotter_.root(), bytes, StrCat(missing.size(), " layers"));
+}
+
 Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
                                const std::vector<Layer>& layers, ProgressBoard& board) {
+  RETURN_IF_ERROR(CheckRoomFor(layers));
   std::vector<LayerProgress> start;
   start.reserve(layers.size());
   for (const Layer& layer : layers) start.push_back({layer.Name(), 0, layer.blob.size});

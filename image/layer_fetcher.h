@@ -57,7 +57,8 @@ class LayerFetcher {
   Status Ensure(const Context& context, const BlobSource& source, const Layer& layer,
                 const StateCallback& on_state);
   // All layers of an image, several at a time, telling the board. The first failure cancels the
-  // context, which has to be cancellable, and is what is returned.
+  // context, which has to be cancellable, and is what is returned. ResourceExhausted, before a byte
+  // is asked for, if the disk has not even room for what is missing as it is compressed.
   Status EnsureAll(const Context& context, const BlobSource& source,
                    const std::vector<Layer>& layers, ProgressBoard& board);
   // What the layers, each counted once, take on disk.
@@ -71,6 +72,7 @@ class LayerFetcher {
         unpacker_(unpacker),
         snapshotter_(snapshotter) {}
 
+  Status CheckRoomFor(const std::vector<Layer>& layers);
   Status Fetch(const Context& context, const BlobSource& source, const Layer& layer,
                const StateCallback& on_state);
   Status FetchOnce(const Context& context, const BlobSource& source, const Layer& layer,

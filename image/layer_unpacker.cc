@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "image/room.h"
 #include "image/unpack/report.h"
 
 namespace berth::image {
@@ -150,7 +151,9 @@ Status LayerUnpack::Finish(const Context& context) {
   const std::string what = StrCat("unpack layer ", state.request.digest);
   state.blob.Reset();
   auto report = state.AwaitReport(context);
-  if (!report.ok()) return std::move(report).error().Wrap(what);
+  if (!report.ok()) {
+    return WithRoom(std::move(report).error(), state.snapshotter.root()).Wrap(what);
+  }
   // The worker cannot have seen the whole blob.
   if (!state.write_status.ok()) return Error(state.write_status.error()).Wrap(what);
   RETURN_IF_ERROR(state.Check(*report), what);

@@ -88,7 +88,7 @@ Result<PushResult> Pusher::Push(const Context& context, const PushRequest& reque
       repository.PushManifest(context, destination.tag,
                               "application/vnd.oci.image.manifest.v1+json", outgoing.manifest),
       what, ": manifest");
-  return PushResult{outgoing.manifest_digest, outgoing.config_digest};
+  return PushResult{outgoing.manifest_digest, outgoing.config_digest, outgoing.Warning()};
 }
 
 }  // namespace berth::image

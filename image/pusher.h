@@ -22,6 +22,7 @@ struct PushRequest {
 struct PushResult {
   std::string digest;    // of the manifest
   std::string image_id;  // that the image has there
+  std::string warning;   // if that is another: a sentence for people
 };
 
 // Thread-safe. All it was given must outlive it.

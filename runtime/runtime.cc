@@ -98,7 +98,7 @@ Result<std::unique_ptr<Runtime>> Runtime::Open(const config::LiveConfig& live, E
   RETURN_IF_ERROR(Recover(shared), "recovery");
   images.SetLayerUser([&shared] { return LayersInUse(shared); });
   // What a former daemon left of pulls that it did not finish.
-  Status collected = images.CollectLayers();
+  const auto collected = images.CollectLayers();
   if (!collected.ok()) LOG(ERROR) << "collect layers: " << collected.error().message();
   return std::unique_ptr<Runtime>(new Runtime(std::move(core)));
 }
