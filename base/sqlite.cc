@@ -89,6 +89,21 @@ Result<Database> Database::Open(const std::string& path) {
   return db;
 }
 
+Result<Database> Database::OpenImmutable(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : path) {
+    const bool plain = c != '%' && c != '?' && c != '#';
+    uri += plain ? std::string(1, c) : StrCat("%", ToHex(&c, 1));
+  }
+  uri += "?immutable=1";
+  sqlite3* raw = nullptr;
+  const int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
+  const int code = sqlite3_open_v2(uri.c_str(), &raw, flags, nullptr);
+  Database db(raw);
+  if (code != SQLITE_OK) return SqliteError(raw, StrCat("open database ", path));
+  return db;
+}
+
 Status Database::Execute(const char* sql) {
   if (sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
     return SqliteError(db_.get(), "database");

@@ -45,6 +45,9 @@ class Database {
   // a power loss loses the last commits but never the consistency. The WAL is checkpointed by
   // Checkpoint() only.
   static Result<Database> Open(const std::string& path);
+  // One that nobody writes, wherever it lies: no lock is taken and no file is made beside it, and
+  // what has not been checkpointed is not seen.
+  static Result<Database> OpenImmutable(const std::string& path);
 
   Status Execute(const char* sql);
   Result<Statement> Prepare(std::string_view sql);

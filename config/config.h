@@ -27,6 +27,7 @@ struct RuntimeHandler {          // [runtime_handlers.NAME]
 
 struct Config {
   std::string root = "/var/lib/berth";           // images, layers, meta.db: survives a reboot
+  std::string containers_root;                   // writable layers; empty: in root
   std::string state = "/run/berth";              // namespaces, sockets: a tmpfs, gone with a reboot
   std::string listen = "/run/berth/berth.sock";  // a path; "unix://" in front of it is dropped
   int socket_gid = 0;
@@ -54,7 +55,10 @@ struct Config {
     std::string pull_cgroup = "/berth-pull";
     int pull_cpu_weight = 20;
     int pull_io_weight = 20;
+    bool keep_layer_blobs = false;  // beside the unpacked layers
     std::vector<std::string> pinned;
+    // Roots that `berth preload` filled, used as they are.
+    std::vector<std::string> additional_stores;
     std::map<std::string, Registry> registries;
     // Directories with HOST/hosts.toml; of several that know a host, the first.
     std::vector<std::string> registry_config_dirs = {"/etc/berth/certs.d",

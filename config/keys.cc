@@ -101,6 +101,7 @@ std::vector<Key> KeysOf(Config& c) {
   constexpr int64_t kHour = 3'600'000;
   return {
       {"root", &c.root, CheckPath},
+      {"containers_root", &c.containers_root, CheckOptionalPath},
       {"state", &c.state, CheckPath},
       {"listen", &c.listen, CheckSocket},
       {"socket_gid", &c.socket_gid, nullptr, 0, INT32_MAX},
@@ -116,7 +117,9 @@ std::vector<Key> KeysOf(Config& c) {
       {"image.pull_cgroup", &c.image.pull_cgroup, CheckOptionalPath},
       {"image.pull_cpu_weight", &c.image.pull_cpu_weight, nullptr, 1, 10'000},
       {"image.pull_io_weight", &c.image.pull_io_weight, nullptr, 1, 10'000},
+      {"image.keep_layer_blobs", &c.image.keep_layer_blobs},
       {"image.pinned", &c.image.pinned, CheckImageName},
+      {"image.additional_stores", &c.image.additional_stores, CheckPath},
       {"image.registry_config_dirs", &c.image.registry_config_dirs, CheckPath},
       {"image.credentials_file", &c.image.credentials_file, CheckOptionalPath},
       {"streaming.address", &c.streaming.address, CheckAddress},

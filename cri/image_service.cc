@@ -100,11 +100,17 @@ grpc::Status ImageService::RemoveImage(grpc::ServerContext*, const pb::RemoveIma
 grpc::Status ImageService::ImageFsInfo(grpc::ServerContext*, const pb::ImageFsInfoRequest*,
                                        pb::ImageFsInfoResponse* response) {
   return Answer([&]() -> berth::Status {
-    ASSIGN_OR_RETURN(auto usage, snapshotter_.TotalUsage());
-    // Layers and writable layers are on one file system, and kubelet has to see that they are.
-    int64_t now = WallNs();
-    ToPb(usage, snapshotter_.root(), now, response->add_image_filesystems());
-    ToPb(usage, snapshotter_.root(), now, response->add_container_filesystems());
+    ASSIGN_OR_RETURN(auto layers, snapshotter_.LayersUsage());
+    ASSIGN_OR_RETURN(auto snapshots, snapshotter_.SnapshotsUsage());
+    // On one file system, the usual case, kubelet has to see that they are.
+    if (snapshotter_.root() == snapshotter_.containers_root()) {
+      layers.bytes += snapshots.bytes;
+      layers.inodes += snapshots.inodes;
+      snapshots = layers;
+    }
+    const int64_t now = WallNs();
+    ToPb(layers, snapshotter_.root(), now, response->add_image_filesystems());
+    ToPb(snapshots, snapshotter_.containers_root(), now, response->add_container_filesystems());
     return Ok();
   });
 }

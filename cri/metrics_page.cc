@@ -23,7 +23,11 @@ void AddStore(const MetricsParts& parts, PrometheusText& text) {
     text.Family("berth_store_layers", Type::kGauge, "Unpacked layers in the store.");
     text.Sample({}, layers->size());
   }
-  if (auto usage = parts.snapshotter.TotalUsage(); usage.ok()) {
+  auto usage = parts.snapshotter.LayersUsage();
+  const auto snapshots = parts.snapshotter.SnapshotsUsage();
+  if (usage.ok() && snapshots.ok()) {
+    usage->bytes += snapshots->bytes;
+    usage->inodes += snapshots->inodes;
     text.Family("berth_store_bytes", Type::kGauge, "What layers and writable layers take on disk.");
     text.Sample({}, usage->bytes);
     text.Family("berth_store_inodes", Type::kGauge, "Inodes of layers and writable layers.");

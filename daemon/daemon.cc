@@ -64,14 +64,22 @@ Status Daemon::Open() {
 }
 
 Status Daemon::OpenImages() {
-  ASSIGN_OR_RETURN(snapshotter_, snapshotter::OpenOverlay(config_.root + "/overlay"));
-  ASSIGN_OR_RETURN(images_, image::ImageStore::Open(config_.root + "/meta.db", *snapshotter_));
+  snapshotter::OverlayOptions options;
+  options.containers_root = config_.containers_root;
+  std::vector<std::string> databases;
+  for (const std::string& root : config_.image.additional_stores) {
+    options.read_only.push_back(root + "/overlay");
+    databases.push_back(root + "/meta.db");
+  }
+  ASSIGN_OR_RETURN(snapshotter_, snapshotter::OpenOverlay(config_.root + "/overlay", options));
+  ASSIGN_OR_RETURN(images_,
+                   image::ImageStore::Open(config_.root + "/meta.db", *snapshotter_, databases));
   ASSIGN_OR_RETURN(std::string worker,
                    FindHelper(config_.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
   ASSIGN_OR_RETURN(auto cgroup, image::PullCgroup::Make(PullCgroupOptionsOf(config_.image)),
                    "image.pull_cgroup");
-  unpacker_ =
-      std::make_unique<image::LayerUnpacker>(std::move(worker), *snapshotter_, std::move(cgroup));
+  unpacker_ = std::make_unique<image::LayerUnpacker>(
+      std::move(worker), *snapshotter_, std::move(cgroup), config_.image.keep_layer_blobs);
   puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config_.image), *unpacker_,
                                             *snapshotter_, *images_);
   ASSIGN_OR_RETURN(importer_, image::Importer::Create(*unpacker_, *snapshotter_, *images_,

@@ -55,7 +55,8 @@ class Preloader {
                      image::ImageStore::Open(config.root + "/meta.db", *out->snapshotter_));
     ASSIGN_OR_RETURN(std::string worker,
                      FindHelper(config.runtime.unpack_path, "berth-unpack", "runtime.unpack_path"));
-    out->unpacker_ = std::make_unique<image::LayerUnpacker>(std::move(worker), *out->snapshotter_);
+    out->unpacker_ = std::make_unique<image::LayerUnpacker>(
+        std::move(worker), *out->snapshotter_, image::PullCgroup(), config.image.keep_layer_blobs);
     out->puller_ = std::make_unique<image::Puller>(PullerOptionsOf(config.image), *out->unpacker_,
                                                    *out->snapshotter_, *out->images_);
     ASSIGN_OR_RETURN(out->importer_,

@@ -8,6 +8,7 @@
 #include "image/archive/tar_writer.h"
 #include "image/digest.h"
 #include "image/gzip_sink.h"
+#include "image/layer_unpacker.h"
 #include "image/manifest.h"
 #include "image/reference.h"
 
@@ -17,7 +18,24 @@ namespace {
 
 constexpr char kConfigType[] = "application/vnd.oci.image.config.v1+json";
 constexpr char kTarType[] = "application/vnd.oci.image.layer.v1.tar";
+constexpr size_t kPieceBytes = 256 << 10;
+constexpr char kZstdType[] = "application/vnd.oci.image.layer.v1.tar+zstd";
 constexpr char kGzipType[] = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+const char* TypeOf(const std::string& compression) {
+  if (compression == NameOf(Compression::kGzip)) return kGzipType;
+  return compression == NameOf(Compression::kZstd) ? kZstdType : kTarType;
+}
+
+Status CopyBlob(const Context& context, int file, const TarSink& sink) {
+  std::string piece(kPieceBytes, '\0');
+  while (true) {
+    RETURN_IF_ERROR(context.Check("read"));
+    ASSIGN_OR_RETURN(const size_t n, ReadSome(file, piece.data(), piece.size()));
+    if (n == 0) return Ok();
+    RETURN_IF_ERROR(sink({piece.data(), n}));
+  }
+}
 
 Json DescriptorOf(const char* type, const std::string& digest, uint64_t size) {
   return {{"mediaType", type}, {"digest", digest}, {"size", size}};
@@ -118,7 +136,10 @@ Status Exporter::WriteLayer(const Context& context, const OutgoingLayer& layer, 
     hash.Update(bytes);
     return sink(bytes);
   };
-  if (format == BlobFormat::kTar) {
+  if (layer.kept) {
+    ASSIGN_OR_RETURN(const auto blob, snapshotter_.OpenBlob(layer.stored_diff_id));
+    RETURN_IF_ERROR(CopyBlob(context, blob.file.get(), hashed), "blob ", layer.digest);
+  } else if (format == BlobFormat::kTar) {
     RETURN_IF_ERROR(WriteLayerTar(context, directory, hashed));
   } else {
     GzipSink gzip(hashed);
@@ -127,8 +148,7 @@ Status Exporter::WriteLayer(const Context& context, const OutgoingLayer& layer, 
     RETURN_IF_ERROR(gzip.Finish());
   }
   if (hash.Finish() == layer.digest) return Ok();
-  return Error(Code::kDataLoss,
-               StrCat("layer ", layer.stored_diff_id, " changes while it is read"));
+  return Error(Code::kDataLoss, StrCat("layer ", layer.stored_diff_id, " is not what it was"));
 }
 
 Result<OutgoingImage> Exporter::Prepare(const Context& context, std::shared_ptr<const Image> image,
@@ -140,6 +160,15 @@ Result<OutgoingImage> Exporter::Prepare(const Context& context, std::shared_ptr<
     ASSIGN_OR_RETURN(const auto directory, snapshotter_.OpenLayer(diff_id));
     OutgoingLayer layer;
     layer.stored_diff_id = diff_id;
+    if (const auto blob = snapshotter_.OpenBlob(diff_id); blob.ok()) {
+      layer.diff_id = diff_id;
+      layer.digest = blob->digest;
+      layer.size_bytes = blob->size_bytes;
+      layer.kept = true;
+      layers.push_back(DescriptorOf(TypeOf(blob->compression), layer.digest, layer.size_bytes));
+      out.layers.push_back(std::move(layer));
+      continue;
+    }
     Sha256 tar_hash;
     Sha256 blob_hash;
     auto count = [&](std::string_view bytes) {

@@ -13,13 +13,14 @@
 
 namespace berth::image {
 
-// A layer as it will be sent: its tar, made anew, plain or by gzip. Making it once more makes the
-// same bytes.
+// A layer as it will be sent: as it came, if its blob was kept; else its tar, made anew, plain or
+// by gzip, of which making it once more makes the same bytes.
 struct OutgoingLayer {
   std::string stored_diff_id;  // of the layer in the store
   std::string diff_id;         // of the tar that is sent
   std::string digest;          // of the blob
   uint64_t size_bytes = 0;     // of the blob
+  bool kept = false;           // it is sent as it came
 };
 
 struct OutgoingImage {

@@ -145,6 +145,41 @@ TEST_F(ExporterTest, AGzipBlobIsTheTarCompressed) {
   EXPECT_EQ(DigestOf(tar), layer.diff_id);
 }
 
+TEST_F(ExporterTest, BlobsThatWereKeptAreSentAsTheyCame) {
+  unpacker_ = std::make_unique<LayerUnpacker>(WorkerPath(), *snapshotter_, PullCgroup(), true);
+  testing::TestImage source;
+  for (const Compression compression :
+       {Compression::kGzip, Compression::kZstd, Compression::kNone}) {
+    source.layers.push_back(
+        {MakeTar({{.path = NameOf(compression), .content = "x"}}), compression});
+  }
+  const BuiltImage built = BuildImage(source);
+  auto image = Import(MakeTar(OciLayout({{&built, {"a.example/x:1"}}})));
+  ASSERT_NE(image, nullptr);
+  for (int opened = 0; opened < 2; ++opened) {
+    for (const BlobFormat format : {BlobFormat::kTar, BlobFormat::kGzip}) {
+      auto outgoing = MakeExporter().Prepare(Context::Background(), image, format);
+      ASSERT_TRUE(outgoing.ok()) << outgoing.error().message();
+      EXPECT_FALSE(outgoing->Changed());
+      EXPECT_EQ(outgoing->Warning(), "");
+      ASSERT_EQ(outgoing->layers.size(), 3u);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(outgoing->layers[i].digest, built.layers[i].digest);
+        EXPECT_EQ(LayerBytes(outgoing->layers[i], format), built.layers[i].bytes);
+      }
+      EXPECT_THAT(outgoing->manifest, HasSubstr("layer.v1.tar+zstd"));
+    }
+    Open({});  // the next daemon, which keeps none, has those still
+    image = store_->Find("a.example/x:1");
+    ASSERT_NE(image, nullptr);
+  }
+  // They go with their layers.
+  ASSERT_TRUE(store_->Remove(image->id).ok());
+  EXPECT_THAT(Layers(), ::testing::IsEmpty());
+  Import(MakeTar(OciLayout({{&built, {"a.example/x:1"}}})));
+  EXPECT_EQ(snapshotter_->OpenBlob(image->config.diff_ids[0]).code(), Code::kNotFound);
+}
+
 TEST_F(ExporterTest, OnlyWhatIsThereIsExported) {
   auto report = MakeExporter().Export(Context::Background(), {"no.example/such:1"},
                                       [](std::string_view) { return Ok(); });

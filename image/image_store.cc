@@ -161,6 +161,23 @@ bool HasAllLayers(snapshotter::Snapshotter& snapshotter, const Image& image) {
                      [&](const std::string& diff_id) { return snapshotter.HasLayer(diff_id); });
 }
 
+// Images that lack a layer are left out, and come by a pull.
+Status AddReadOnly(const std::string& path, snapshotter::Snapshotter& snapshotter, ImageMap& to) {
+  ASSIGN_OR_RETURN(auto db, Database::OpenImmutable(path));
+  ASSIGN_OR_RETURN(const auto images, ReadImages(db));
+  for (const auto& [id, found] : images) {
+    if (!HasAllLayers(snapshotter, *found)) {
+      LOG(WARNING) << path << ": image " << id << " lacks a layer";
+      continue;
+    }
+    Image image = *found;
+    image.pinned = true;
+    TakeNames(image, to);
+    to[id] = std::make_shared<const Image>(std::move(image));
+  }
+  return Ok();
+}
+
 }  // namespace
 
 struct ImageStore::State {
@@ -169,6 +186,7 @@ struct ImageStore::State {
 
   // The image that has the name, by whatever kind of name it is.
   std::shared_ptr<const Image> FindLocked(const std::string& reference) REQUIRES(mutex);
+  std::shared_ptr<const Image> ByIdLocked(const std::string& id) REQUIRES(mutex);
   std::shared_ptr<const Image> FindByPrefixLocked(std::string_view hex) REQUIRES(mutex);
   void IndexLocked() REQUIRES(mutex);
   Status ForgetLocked(ImageMap& from, const std::string& id) REQUIRES(mutex);
@@ -184,6 +202,7 @@ struct ImageStore::State {
   Mutex mutex;
   Database database GUARDED_BY(mutex);
   ImageMap images GUARDED_BY(mutex);      // by id
+  ImageMap read_only GUARDED_BY(mutex);   // of other stores, by id
   ImageMap incomplete GUARDED_BY(mutex);  // those that lack a layer: nobody sees them
   std::map<std::string, std::string> names GUARDED_BY(mutex);  // tag or digest name -> id
   std::function<std::vector<std::string>()> layers_in_use GUARDED_BY(mutex);
@@ -198,6 +217,12 @@ ImageStore::~ImageStore() = default;
 
 Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database_path,
                                                      snapshotter::Snapshotter& snapshotter) {
+  return Open(database_path, snapshotter, {});
+}
+
+Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database_path,
+                                                     snapshotter::Snapshotter& snapshotter,
+                                                     const std::vector<std::string>& read_only) {
   ASSIGN_OR_RETURN(auto db, Database::Open(database_path));
   RETURN_IF_ERROR(db.Execute(kSchema), "image store ", database_path);
   ASSIGN_OR_RETURN(auto images, ReadImages(db), "image store ", database_path);
@@ -213,6 +238,12 @@ Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database
     MutexLock lock(state->mutex);
     state->images = std::move(images);
     state->incomplete = std::move(incomplete);
+    // The last first: of two that have a name, the earlier one's counts.
+    for (auto path = read_only.rbegin(); path != read_only.rend(); ++path) {
+      RETURN_IF_ERROR(AddReadOnly(*path, snapshotter, state->read_only), "additional store ",
+                      *path);
+    }
+    for (const auto& [id, image] : state->images) TakeNames(*image, state->read_only);
     state->IndexLocked();
   }
   return std::unique_ptr<ImageStore>(new ImageStore(std::move(state)));
@@ -220,27 +251,40 @@ Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database
 
 void ImageStore::State::IndexLocked() {
   names.clear();
-  for (const auto& [id, image] : images) {
-    for (const auto* list : {&image->repo_tags, &image->repo_digests}) {
-      for (const std::string& name : *list) names[name] = id;
+  for (const ImageMap* from : {&read_only, &images}) {
+    for (const auto& [id, image] : *from) {
+      for (const auto* list : {&image->repo_tags, &image->repo_digests}) {
+        for (const std::string& name : *list) names[name] = id;
+      }
     }
   }
 }
 
+std::shared_ptr<const Image> ImageStore::State::ByIdLocked(const std::string& id) {
+  for (const ImageMap* from : {&images, &read_only}) {
+    if (auto it = from->find(id); it != from->end()) return it->second;
+  }
+  return nullptr;
+}
+
 std::shared_ptr<const Image> ImageStore::State::FindByPrefixLocked(std::string_view hex) {
   if (hex.size() < kMinIdPrefix) return nullptr;
-  std::string prefix = StrCat("sha256:", hex);
-  auto it = images.lower_bound(prefix);
-  if (it == images.end() || !it->first.starts_with(prefix)) return nullptr;
-  auto next = std::next(it);
-  const bool ambiguous = next != images.end() && next->first.starts_with(prefix);
-  return ambiguous ? nullptr : it->second;
+  const std::string prefix = StrCat("sha256:", hex);
+  std::shared_ptr<const Image> found;
+  for (const ImageMap* from : {&images, &read_only}) {
+    for (auto it = from->lower_bound(prefix); it != from->end() && it->first.starts_with(prefix);
+         ++it) {
+      if (found != nullptr && found->id != it->first) return nullptr;
+      if (found == nullptr) found = it->second;
+    }
+  }
+  return found;
 }
 
 std::shared_ptr<const Image> ImageStore::State::FindLocked(const std::string& reference) {
-  if (auto it = images.find(reference); it != images.end()) return it->second;
+  if (auto image = ByIdLocked(reference); image != nullptr) return image;
   if (auto parsed = ParseReference(reference); parsed.ok()) {
-    if (auto it = names.find(parsed->ToString()); it != names.end()) return images.at(it->second);
+    if (auto it = names.find(parsed->ToString()); it != names.end()) return ByIdLocked(it->second);
   }
   std::string_view hex = reference;
   if (hex.starts_with("sha256:")) hex.remove_prefix(7);
@@ -255,8 +299,11 @@ std::shared_ptr<const Image> ImageStore::Find(const std::string& reference) {
 std::vector<std::shared_ptr<const Image>> ImageStore::List() {
   MutexLock lock(state_->mutex);
   std::vector<std::shared_ptr<const Image>> out;
-  out.reserve(state_->images.size());
+  out.reserve(state_->images.size() + state_->read_only.size());
   for (const auto& [id, image] : state_->images) out.push_back(image);
+  for (const auto& [id, image] : state_->read_only) {
+    if (!state_->images.contains(id)) out.push_back(image);
+  }
   return out;
 }
 
@@ -280,6 +327,7 @@ Status ImageStore::Put(const Image& image) {
   state_->incomplete.erase(merged.id);
   TakeNames(merged, state_->images);
   TakeNames(merged, state_->incomplete);
+  TakeNames(merged, state_->read_only);
   std::string id = merged.id;
   state_->images[id] = std::make_shared<const Image>(std::move(merged));
   state_->IndexLocked();
@@ -319,6 +367,10 @@ Status ImageStore::Remove(const std::string& reference) {
   {
     MutexLock lock(state_->mutex);
     if (auto image = state_->FindLocked(reference); image != nullptr) {
+      if (!state_->images.contains(image->id)) {
+        return Error(Code::kFailedPrecondition,
+                     StrCat("image ", image->id, " is in a read-only store, and stays there"));
+      }
       RETURN_IF_ERROR(state_->ForgetLocked(state_->images, image->id));
     } else if (auto lost = state_->FindIncompleteLocked(reference);
                lost != state_->incomplete.end()) {

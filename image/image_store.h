@@ -26,6 +26,12 @@ class ImageStore {
   // snapshotter must outlive this.
   static Result<std::unique_ptr<ImageStore>> Open(const std::string& database_path,
                                                   snapshotter::Snapshotter& snapshotter);
+  // With the images of other stores besides, whose layers the snapshotter knows. They are pinned,
+  // and cannot be removed; nothing is written there. A name or an id that is in this store, too, is
+  // this one's.
+  static Result<std::unique_ptr<ImageStore>> Open(const std::string& database_path,
+                                                  snapshotter::Snapshotter& snapshotter,
+                                                  const std::vector<std::string>& read_only);
 
   // By id (whole, or a prefix of at least 3 hex digits that fits one image), tag, digest or short
   // name
@@ -38,8 +44,8 @@ class ImageStore {
   // moves.
   Status Put(const Image& image);
   // Removes the image that the reference names, with all its names, and the layers that nothing
-  // else uses. No image of that name: ok. Layers of snapshots that still exist are kept until
-  // CollectLayers.
+  // else uses. No image of that name: ok; one of a read-only store: FailedPrecondition. Layers of
+  // snapshots that still exist are kept until CollectLayers.
   Status Remove(const std::string& reference);
   struct Collected {
     uint64_t layers = 0, bytes = 0;

@@ -22,18 +22,6 @@ constexpr int kPipeBytes = 1 << 20;
 // How long a worker that has sent its report may take to end.
 constexpr int64_t kEndTimeoutMs = 10'000;
 
-const char* NameOf(Compression compression) {
-  switch (compression) {
-    case Compression::kGzip:
-      return "gzip";
-    case Compression::kZstd:
-      return "zstd";
-    case Compression::kNone:
-      break;
-  }
-  return "none";
-}
-
 // write(2) that answers EPIPE without the signal, whatever the process does about SIGPIPE.
 ssize_t WriteWithoutSignal(int fd, std::string_view bytes) {
   sigset_t pipe_only;
@@ -63,6 +51,18 @@ Status CheckDigest(const char* what, const std::string& expected, const std::str
 
 }  // namespace
 
+const char* NameOf(Compression compression) {
+  switch (compression) {
+    case Compression::kGzip:
+      return "gzip";
+    case Compression::kZstd:
+      return "zstd";
+    case Compression::kNone:
+      break;
+  }
+  return "none";
+}
+
 struct LayerUnpack::State {
   UnpackRequest request;
   snapshotter::Snapshotter& snapshotter;
@@ -72,6 +72,7 @@ struct LayerUnpack::State {
   UniqueFd report;
   Child worker;
   Status write_status;
+  int kept = -1;  // the staged layer's blob file, if it is kept
 
   Result<std::string> ReadReport(const Context& context);
   Result<UnpackReport> AwaitReport(const Context& context);
@@ -86,6 +87,14 @@ LayerUnpack::~LayerUnpack() = default;
 Status LayerUnpack::Write(const Context& context, std::string_view bytes) {
   if (!state_->write_status.ok()) return state_->write_status.error();
   const int fd = state_->blob.get();
+  if (state_->kept >= 0) {
+    Status kept = WriteAll(state_->kept, bytes);
+    if (!kept.ok()) {
+      state_->write_status = WithRoom(std::move(kept).error(), state_->snapshotter.root())
+                                 .Wrap(StrCat("keep blob ", state_->request.digest));
+      return state_->write_status.error();
+    }
+  }
   while (!bytes.empty()) {
     const ssize_t n = WriteWithoutSignal(fd, bytes);
     if (n >= 0) {
@@ -162,6 +171,10 @@ Status LayerUnpack::Finish(const Context& context) {
     RETURN_IF_ERROR(state.staged->SetOpaque(path), what);
   }
   state.staged->SetSeal(report->seal);
+  if (state.kept >= 0) {
+    state.staged->SetBlob(StrCat("sha256:", report->blob_sha256),
+                          NameOf(state.request.compression));
+  }
   RETURN_IF_ERROR(
       state.snapshotter.Commit(std::move(state.staged), {report->disk_bytes, report->inodes}),
       what);
@@ -169,8 +182,11 @@ Status LayerUnpack::Finish(const Context& context) {
 }
 
 LayerUnpacker::LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter,
-                             PullCgroup cgroup)
-    : worker_path_(std::move(worker_path)), snapshotter_(snapshotter), cgroup_(std::move(cgroup)) {}
+                             PullCgroup cgroup, bool keep_blobs)
+    : worker_path_(std::move(worker_path)),
+      snapshotter_(snapshotter),
+      cgroup_(std::move(cgroup)),
+      keep_blobs_(keep_blobs) {}
 
 Result<LayerUnpack> LayerUnpacker::Begin(const UnpackRequest& request) {
   const std::string what = StrCat("unpack layer ", Printable(request.digest));
@@ -187,9 +203,13 @@ Result<LayerUnpack> LayerUnpacker::Begin(const UnpackRequest& request) {
   for (const UniqueFd& file : join_files) options.child_fds.push_back(file.get());
   ASSIGN_OR_RETURN(auto worker, Spawn(options), what);
   if (fcntl(blob.write.get(), F_SETFL, O_NONBLOCK) != 0) return ErrnoError(what);
+  int kept = -1;
+  if (keep_blobs_) {
+    ASSIGN_OR_RETURN(kept, staged->BlobFile(), what, ": keep the blob");
+  }
   return LayerUnpack(std::unique_ptr<LayerUnpack::State>(
       new LayerUnpack::State{request, snapshotter_, std::move(staged), std::move(blob.write),
-                             std::move(report.read), std::move(worker), Ok()}));
+                             std::move(report.read), std::move(worker), Ok(), kept}));
 }
 
 }  // namespace berth::image

@@ -16,6 +16,9 @@ namespace berth::image {
 
 enum class Compression { kNone, kGzip, kZstd };
 
+// "none", "gzip", "zstd": for the worker, and for blobs that are kept.
+const char* NameOf(Compression compression);
+
 struct UnpackRequest {
   std::string digest;       // of the compressed blob, "sha256:<hex>"; empty: not known
   std::string diff_id;      // of the uncompressed tar
@@ -49,15 +52,16 @@ class LayerUnpack {
 class LayerUnpacker {
  public:
   // `worker_path` is the berth-unpack binary. The snapshotter must outlive this. Workers run in the
-  // cgroup, if it is one.
+  // cgroup, if it is one. `keep_blobs`: what comes is kept beside the layer, as it comes.
   LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& snapshotter,
-                PullCgroup cgroup = {});
+                PullCgroup cgroup = {}, bool keep_blobs = false);
   Result<LayerUnpack> Begin(const UnpackRequest& request);
 
  private:
   std::string worker_path_;
   snapshotter::Snapshotter& snapshotter_;
   PullCgroup cgroup_;
+  const bool keep_blobs_;
 };
 
 }  // namespace berth::image

@@ -217,6 +217,30 @@ TEST_F(PowerLossTest, OfAnImageThatLostALayerOnlyThatIsPulledAgain) {
   EXPECT_EQ(Fetched("v1", 1), 2);
 }
 
+TEST_F(PowerLossTest, AWorkerKilledAtAnyMomentLeavesWholeLayersOnly) {
+  const std::string reference =
+      Offer("v1", {MakeTar({{.path = "base", .content = kBase}}), ManyFiles()});
+  int interrupted = 0;
+  for (const int delay_ms : {0, 1, 2, 4, 8, 12, 16, 24, 32, 48}) {
+    SCOPED_TRACE(StrCat("killed after ", delay_ms, " ms"));
+    std::thread puller([&] {
+      if (!Pull(reference).ok()) ++interrupted;
+    });
+    usleep(static_cast<useconds_t>(delay_ms) * 1000);
+    // As soon as there is one.
+    for (int i = 0; i < 20 && !Succeeds(StrCat("pkill -9 -P ", getpid(), " -x berth-unpack"));
+         ++i) {
+      usleep(1000);
+    }
+    puller.join();
+    EXPECT_THAT(Staged(), IsEmpty());
+    EXPECT_THAT(Damaged(), IsEmpty());
+    ExpectWhole(reference);
+    ASSERT_TRUE(store_->Remove(reference).ok());
+  }
+  EXPECT_GT(interrupted, 0);
+}
+
 TEST_F(PowerLossTest, ADiskWithoutRoomRefusesThePullBeforeTheFirstByte) {
   const std::string reference =
       Offer("big", {MakeTar({{.path = "x", .content = Noise(120 << 20, 2)}})});

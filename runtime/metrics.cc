@@ -202,7 +202,7 @@ MetricsCollector::MetricsCollector(Core& core, StatsCollector& stats)
 
 std::vector<PodMetrics> MetricsCollector::List() {
   Devices devices;
-  const auto fs = LookAtFileSystem(core_.snapshotter.root(), devices);
+  const auto fs = LookAtFileSystem(core_.snapshotter.containers_root(), devices);
   std::vector<PodMetrics> pods;
   for (const PodUsage& usage : stats_.ListPods({})) {
     PodMetrics pod{usage.id, usage.metadata, {}, {}};

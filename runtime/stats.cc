@@ -47,7 +47,7 @@ Result<ContainerUsage> Collect(Core& core, ContainerEntry& entry) {
   if (runs) {
     ASSIGN_OR_RETURN(usage.reading, ReadContainer(core, entry, usage.id, cgroup));
   }
-  usage.writable_layer_mountpoint = core.snapshotter.root();
+  usage.writable_layer_mountpoint = core.snapshotter.containers_root();
   auto layer = core.snapshotter.RecentUsage(usage.id);
   if (layer.ok()) usage.writable_layer = *layer;
   return usage;

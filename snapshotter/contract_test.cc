@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <linux/mount.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,6 +19,7 @@
 #include "base/time.h"
 #include "snapshotter/overlay.h"
 #include "snapshotter/snapshotter.h"
+#include "tests/testing/user_namespace.h"
 
 namespace berth::snapshotter {
 namespace {
@@ -44,7 +44,7 @@ std::string Why(const Result<T>& result) {
     ASSERT_TRUE(good_.ok()) << Why(good_); \
   } while (0)
 
-class SnapshotterContract : public testing::TestWithParam<Implementation> {
+class SnapshotterContract : public ::testing::TestWithParam<Implementation> {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root: mounts overlayfs";
@@ -238,37 +238,13 @@ TEST_P(SnapshotterContract, LayersMountWithoutASnapshot) {
   EXPECT_EQ(snapshotter_->MountLayers(Layers(2, 3).layers, {}).code(), Code::kNotFound);
 }
 
-// A user namespace whose ids are those from 100000 on of the host.
-UniqueFd SomeUserNamespace() {
-  int ready[2];
-  if (pipe(ready) != 0) return {};
-  const pid_t child = fork();
-  if (child == 0) {
-    if (unshare(CLONE_NEWUSER) != 0) _exit(1);
-    (void)!write(ready[1], "x", 1);
-    while (true) pause();
-  }
-  char byte = 0;
-  UniqueFd ns;
-  if (read(ready[0], &byte, 1) == 1 &&
-      WriteFile(StrCat("/proc/", child, "/uid_map"), "0 100000 65536").ok() &&
-      WriteFile(StrCat("/proc/", child, "/gid_map"), "0 100000 65536").ok()) {
-    auto opened = Open(StrCat("/proc/", child, "/ns/user"), O_RDONLY);
-    if (opened.ok()) ns = std::move(*opened);
-  }
-  kill(child, SIGKILL);
-  waitpid(child, nullptr, 0);
-  for (int end : ready) close(end);
-  return ns;
-}
-
 TEST_P(SnapshotterContract, AUserNamespaceMapsTheLayersIds) {
   AddLayer(1, [](StagedLayer& layer) {
     WriteAt(layer.dir(), "roots", "x");
     WriteAt(layer.dir(), "others", "x");
     ASSERT_EQ(fchownat(layer.dir(), "others", 1000, 2000, 0), 0);
   });
-  const UniqueFd ns = SomeUserNamespace();
+  const UniqueFd ns = ::berth::testing::SomeUserNamespace();
   if (!ns.ok()) GTEST_SKIP() << "this machine allows no user namespaces";
   auto owner = [](int dir, const char* name) {
     struct stat info {};
@@ -426,10 +402,14 @@ TEST_P(SnapshotterContract, UsageCountsBytesAndHardLinksOnce) {
   ASSERT_TRUE(recent.ok()) << Why(recent);
   EXPECT_EQ(recent->usage.bytes, after->bytes);
   EXPECT_EQ(recent->usage.inodes, after->inodes);
-  auto total = snapshotter_->TotalUsage();
+  auto total = snapshotter_->SnapshotsUsage();
   ASSERT_TRUE(total.ok()) << Why(total);
-  EXPECT_EQ(total->bytes, after->bytes + 4096);
-  EXPECT_EQ(total->inodes, after->inodes + 1);
+  EXPECT_EQ(total->bytes, after->bytes);
+  EXPECT_EQ(total->inodes, after->inodes);
+  auto layers = snapshotter_->LayersUsage();
+  ASSERT_TRUE(layers.ok()) << Why(layers);
+  EXPECT_EQ(layers->bytes, 4096u);
+  EXPECT_EQ(layers->inodes, 1u);
 }
 
 TEST_P(SnapshotterContract, DeepTreesAreMeasuredAndRemoved) {
@@ -475,7 +455,7 @@ TEST_P(SnapshotterContract, NobodyElseOnTheHostLooksInside) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SnapshotterContract,
-                         testing::Values(Implementation{"overlay", &OpenOverlay}),
+                         ::testing::Values(Implementation{"overlay", &OpenOverlay}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

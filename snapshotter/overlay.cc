@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +17,9 @@
 #include "snapshotter/background.h"
 #include "snapshotter/names.h"
 #include "snapshotter/overlay_mount.h"
+#include "snapshotter/overlay_staged.h"
 #include "snapshotter/overlay_store.h"
+#include "snapshotter/read_only_store.h"
 #include "snapshotter/seal_tree.h"
 #include "snapshotter/tree_usage.h"
 #include "snapshotter/usage_cache.h"
@@ -41,47 +42,21 @@ Result<Usage> MeasureSnapshot(int store, const std::string& id, uint64_t max_ino
   return usage;
 }
 
-class Overlay;
-
-class OverlayStaged : public StagedLayer {
- public:
-  OverlayStaged(Overlay& owner, std::string hex, std::string path, UniqueFd dir)
-      : owner_(owner), hex_(std::move(hex)), path_(std::move(path)), dir_(std::move(dir)) {}
-  ~OverlayStaged() override;
-
-  int dir() const override { return dir_.get(); }
-
-  Status SetOpaque(const std::string& path) override {
-    if (path == "." || path.empty()) {
-      // Overlayfs merges the roots of all layers whatever their attributes are.
-      opaque_root_ = true;
-      return Ok();
-    }
-    ASSIGN_OR_RETURN(auto fd, OpenNoSymlinks(dir_.get(), path, O_RDONLY | O_DIRECTORY),
-                     "mark as opaque");
-    if (fsetxattr(fd.get(), "trusted.overlay.opaque", "y", 1, 0) != 0) {
-      return ErrnoError(StrCat("mark ", Printable(path), " as opaque"));
-    }
-    return Ok();
-  }
-  void SetSeal(const Seal& seal) override { seal_ = seal; }
-
- private:
-  friend class Overlay;
-  Overlay& owner_;
-  const std::string hex_;
-  std::string path_;  // empty once it is committed
-  UniqueFd dir_;
-  bool opaque_root_ = false;
-  std::optional<Seal> seal_;
-};
-
 class Overlay : public Snapshotter {
  public:
-  Overlay(std::shared_ptr<OverlayStore> store, UniqueFd lock)
-      : lock_(std::move(lock)),
-        store_(std::move(store)),
-        usages_([shared = store_](const std::string& id, uint64_t max_inodes) {
+  using ReadOnlyStores = std::vector<std::unique_ptr<const ReadOnlyStore>>;
+  struct Parts {
+    std::vector<UniqueFd> locks;
+    std::shared_ptr<OverlayStore> store;
+    std::shared_ptr<Area> containers;  // may be the store's
+    ReadOnlyStores read_only;
+  };
+  explicit Overlay(Parts parts)
+      : locks_(std::move(parts.locks)),
+        store_(std::move(parts.store)),
+        containers_(std::move(parts.containers)),
+        read_only_(std::move(parts.read_only)),
+        usages_([shared = containers_](const std::string& id, uint64_t max_inodes) {
           return MeasureSnapshot(shared->root_fd(), id, max_inodes);
         }) {}
 
@@ -93,6 +68,7 @@ class Overlay : public Snapshotter {
   Result<Usage> LayerUsage(const std::string& diff_id) override;
   Result<std::vector<std::string>> ListLayers() override;
   Result<LayerDirectory> OpenLayer(const std::string& diff_id) override;
+  Result<KeptBlob> OpenBlob(const std::string& diff_id) override;
   Status VerifyLayer(const Context& context, const std::string& diff_id) override;
   Status ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) override;
   Status RemoveLayer(const std::string& diff_id) override;
@@ -107,16 +83,28 @@ class Overlay : public Snapshotter {
   Status RemoveSnapshot(const std::string& id) override;
 
   Status MakeDurable() override { return store_->MakeDurable(); }
-  Result<Usage> TotalUsage() override;
+  Result<Usage> LayersUsage() override;
+  Result<Usage> SnapshotsUsage() override;
   const std::string& root() const override { return store_->root(); }
+  const std::string& containers_root() const override { return containers_->root(); }
 
   // Out of the way at once, deleted in the background.
-  Status Discard(const std::string& path);
+  Status Discard(const std::string& path) { return DiscardIn(*store_->area(), path); }
 
  private:
   using Layers = std::vector<std::string>;  // hex, the lowest first
 
+  Status DiscardIn(Area& area, const std::string& path);
   Status LoadSnapshot(const std::string& id);
+  // A layer and the store that has it: 0 is this one, others by their place in read_only_, from 1.
+  struct Place {
+    LayerRecord record;
+    size_t store = 0;
+  };
+  Result<Place> FindLayer(const std::string& hex);
+  int RootOf(const Place& place) const {
+    return place.store == 0 ? store_->root_fd() : read_only_[place.store - 1]->root_fd();
+  }
   Result<Layers> CheckLayers(const std::vector<std::string>& diff_ids);
   Result<Layers> LayersOf(const std::string& id) EXCLUDES(mutex_);
   Status StageSnapshot(const std::string& staged, const Layers& layers,
@@ -128,8 +116,11 @@ class Overlay : public Snapshotter {
   void ScheduleSync();
   void ScheduleEmptyTrash();
 
-  UniqueFd lock_;  // held as long as this object lives, and not by jobs that outlast it
+  std::vector<UniqueFd>
+      locks_;  // held as long as this object lives, and not by jobs that outlast it
   const std::shared_ptr<OverlayStore> store_;
+  const std::shared_ptr<Area> containers_;
+  const ReadOnlyStores read_only_;
   Mutex mutex_;
   std::map<std::string, Layers> snapshots_ GUARDED_BY(mutex_);
   const std::shared_ptr<std::atomic<bool>> sync_posted_ = std::make_shared<std::atomic<bool>>();
@@ -138,14 +129,9 @@ class Overlay : public Snapshotter {
   Background janitor_;
 };
 
-OverlayStaged::~OverlayStaged() {
-  if (path_.empty()) return;
-  Status status = owner_.Discard(path_);
-  if (!status.ok()) LOG(ERROR) << "discard layer " << hex_ << ": " << status.error().message();
-}
-
 Status Overlay::Load() {
-  ASSIGN_OR_RETURN(auto dir, OpenAt(store_->root_fd(), "snapshots", O_RDONLY | O_DIRECTORY));
+  RETURN_IF_ERROR(MakeDirAt(containers_->root_fd(), "snapshots", 0700));
+  ASSIGN_OR_RETURN(auto dir, OpenAt(containers_->root_fd(), "snapshots", O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(ForEachEntry(dir.get(), [&](const std::string& id) { return LoadSnapshot(id); }));
   ScheduleEmptyTrash();
   if (store_->HasUnsynced()) ScheduleSync();
@@ -154,14 +140,15 @@ Status Overlay::Load() {
 
 Status Overlay::LoadSnapshot(const std::string& id) {
   auto text =
-      ReadFileAt(store_->root_fd(), StrCat(SnapshotPath(id), "/layers"), kMaxLayersFileBytes);
+      ReadFileAt(containers_->root_fd(), StrCat(SnapshotPath(id), "/layers"), kMaxLayersFileBytes);
   // It is written before the snapshot gets its name: a power loss only can have taken it.
-  if (!text.ok() && text.code() == Code::kNotFound) return Discard(SnapshotPath(id));
+  if (!text.ok() && text.code() == Code::kNotFound)
+    return DiscardIn(*containers_, SnapshotPath(id));
   if (!text.ok()) return std::move(text).error().Wrap(StrCat("snapshot ", id));
   Layers layers;
   for (std::string_view line : Split(*text, '\n')) {
     if (line.empty()) continue;
-    if (!IsLayerHex(line)) return Discard(SnapshotPath(id));
+    if (!IsLayerHex(line)) return DiscardIn(*containers_, SnapshotPath(id));
     layers.emplace_back(line);
   }
   MutexLock lock(mutex_);
@@ -171,25 +158,16 @@ Status Overlay::LoadSnapshot(const std::string& id) {
 
 Result<std::unique_ptr<StagedLayer>> Overlay::Stage(const std::string& diff_id) {
   ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
-  ASSIGN_OR_RETURN(auto path, store_->NewStaging(), "stage layer ", diff_id);
-  auto staged = std::make_unique<OverlayStaged>(*this, std::move(hex), path, UniqueFd());
-  const std::string fs = StrCat(path, "/fs");
-  if (mkdirat(store_->root_fd(), fs.c_str(), 0755) != 0) return ErrnoError(StrCat("mkdir ", fs));
-  ASSIGN_OR_RETURN(staged->dir_,
-                   OpenAt(store_->root_fd(), fs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  if (fchmod(staged->dir_.get(), 0755) != 0) return ErrnoError(StrCat("chmod ", fs));
+  ASSIGN_OR_RETURN(auto path, store_->area()->NewStaging(), "stage layer ", diff_id);
+  auto staged = std::make_unique<OverlayStaged>(
+      store_, std::move(hex), path, [this](const std::string& what) { return Discard(what); });
+  RETURN_IF_ERROR(staged->MakeDirectory());
   return std::unique_ptr<StagedLayer>(std::move(staged));
 }
 
 Status Overlay::Commit(std::unique_ptr<StagedLayer> staged, Usage usage) {
-  auto& layer = static_cast<OverlayStaged&>(*staged);
-  LayerRecord record;
-  record.usage = usage;
-  record.opaque_root = layer.opaque_root_;
-  record.seal = layer.seal_;
-  Status added = store_->AddLayer(layer.hex_, layer.path_, std::move(record));
+  Status added = static_cast<OverlayStaged&>(*staged).Commit(usage);
   if (!added.ok()) return added.code() == Code::kAlreadyExists ? Ok() : std::move(added);
-  layer.path_.clear();
   ScheduleSync();
   return Ok();
 }
@@ -198,24 +176,47 @@ bool Overlay::HasLayer(const std::string& diff_id) {
   return LayerUsage(diff_id).ok();
 }
 
+Result<Overlay::Place> Overlay::FindLayer(const std::string& hex) {
+  Place place;
+  if (store_->FindLayer(hex, &place.record)) return place;
+  for (const auto& store : read_only_) {
+    ++place.store;
+    if (const LayerRecord* record = store->FindLayer(hex); record != nullptr) {
+      place.record = *record;
+      return place;
+    }
+  }
+  return Error(Code::kNotFound, StrCat("layer sha256:", hex, " is not in ", root()));
+}
+
 Result<Usage> Overlay::LayerUsage(const std::string& diff_id) {
   ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
-  LayerRecord record;
-  if (!store_->FindLayer(hex, &record)) {
-    return Error(Code::kNotFound, StrCat("layer ", diff_id, " is not in ", root()));
-  }
-  return record.usage;
+  ASSIGN_OR_RETURN(const Place place, FindLayer(hex));
+  return place.record.usage;
 }
 
 Result<LayerDirectory> Overlay::OpenLayer(const std::string& diff_id) {
-  RETURN_IF_ERROR(LayerUsage(diff_id));
   ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
-  LayerRecord record;
-  (void)store_->FindLayer(hex, &record);
+  ASSIGN_OR_RETURN(const Place place, FindLayer(hex));
   LayerDirectory out;
-  out.opaque_root = record.opaque_root;
-  ASSIGN_OR_RETURN(out.dir, OpenAt(store_->root_fd(), StrCat("layers/", hex, "/fs"),
+  out.opaque_root = place.record.opaque_root;
+  ASSIGN_OR_RETURN(out.dir, OpenAt(RootOf(place), StrCat("layers/", hex, "/fs"),
                                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  return out;
+}
+
+Result<KeptBlob> Overlay::OpenBlob(const std::string& diff_id) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
+  ASSIGN_OR_RETURN(const Place place, FindLayer(hex));
+  if (place.record.blob.empty()) {
+    return Error(Code::kNotFound, StrCat("the blob of layer ", diff_id, " was not kept"));
+  }
+  KeptBlob out;
+  out.digest = place.record.blob;
+  out.compression = place.record.compression;
+  out.size_bytes = place.record.blob_bytes;
+  ASSIGN_OR_RETURN(out.file,
+                   OpenAt(RootOf(place), StrCat("layers/", hex, "/blob"), O_RDONLY | O_NOFOLLOW));
   return out;
 }
 
@@ -284,7 +285,7 @@ Result<Overlay::Layers> Overlay::CheckLayers(const std::vector<std::string>& dif
 
 Status Overlay::StageSnapshot(const std::string& staged, const Layers& layers,
                               const SnapshotOptions& options) {
-  ASSIGN_OR_RETURN(auto dir, OpenAt(store_->root_fd(), staged, O_RDONLY | O_DIRECTORY));
+  ASSIGN_OR_RETURN(auto dir, OpenAt(containers_->root_fd(), staged, O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(MakeDirAt(dir.get(), "upper", 0755));
   // The mode and the owner of the upper directory are those of the container's "/".
   if (fchmodat(dir.get(), "upper", 0755, 0) != 0) return ErrnoError("chmod upper");
@@ -301,7 +302,7 @@ Status Overlay::StageSnapshot(const std::string& staged, const Layers& layers,
 Status Overlay::CreateSnapshot(const std::string& id, const SnapshotOptions& options) {
   RETURN_IF_ERROR(CheckSnapshotId(id));
   ASSIGN_OR_RETURN(auto layers, CheckLayers(options.layers), "create snapshot ", id);
-  ASSIGN_OR_RETURN(auto staged, store_->NewStaging(), "create snapshot ", id);
+  ASSIGN_OR_RETURN(auto staged, containers_->NewStaging(), "create snapshot ", id);
   Status made = StageSnapshot(staged, layers, options);
   bool same = false;
   if (made.ok()) {
@@ -309,7 +310,7 @@ Status Overlay::CreateSnapshot(const std::string& id, const SnapshotOptions& opt
     if (auto found = snapshots_.find(id); found != snapshots_.end()) {
       same = found->second == layers;
       made = Error(Code::kAlreadyExists, "it exists, with other layers");
-    } else if (renameat2(store_->root_fd(), staged.c_str(), store_->root_fd(),
+    } else if (renameat2(containers_->root_fd(), staged.c_str(), containers_->root_fd(),
                          SnapshotPath(id).c_str(), RENAME_NOREPLACE) != 0) {
       made = ErrnoError("rename");
     } else {
@@ -317,7 +318,7 @@ Status Overlay::CreateSnapshot(const std::string& id, const SnapshotOptions& opt
     }
   }
   if (made.ok()) return made;
-  RETURN_IF_ERROR(Discard(staged), "create snapshot ", id);
+  RETURN_IF_ERROR(DiscardIn(*containers_, staged), "create snapshot ", id);
   if (same) return Ok();
   return std::move(made).error().Wrap(StrCat("create snapshot ", id));
 }
@@ -327,7 +328,7 @@ Result<Overlay::Layers> Overlay::LayersOf(const std::string& id) {
   MutexLock lock(mutex_);
   const auto found = snapshots_.find(id);
   if (found == snapshots_.end()) {
-    return Error(Code::kNotFound, StrCat("snapshot ", id, " is not in ", store_->root()));
+    return Error(Code::kNotFound, StrCat("snapshot ", id, " is not in ", containers_->root()));
   }
   return found->second;
 }
@@ -335,21 +336,20 @@ Result<Overlay::Layers> Overlay::LayersOf(const std::string& id) {
 // Without an upper directory.
 Result<OverlayPlan> Overlay::PlanMount(const Layers& layers, const MountOptions& options) {
   OverlayPlan plan;
-  plan.store = store_->root_fd();
-  plan.store_path = root();
+  plan.stores.push_back({store_->root_fd(), root()});
+  plan.writable = {containers_->root_fd(), containers_->root()};
+  for (const auto& store : read_only_) plan.stores.push_back({store->root_fd(), store->root()});
   plan.user_namespace = options.user_namespace;
   plan.selinux_context = options.selinux_context;
   for (auto hex = layers.rbegin(); hex != layers.rend(); ++hex) {
-    LayerRecord record;
-    if (!store_->FindLayer(*hex, &record)) {
-      return Error(Code::kNotFound, StrCat("layer sha256:", *hex, " is not in ", root()));
-    }
-    plan.lower.push_back(StrCat("layers/", *hex, "/fs"));
-    if (record.opaque_root) break;
+    ASSIGN_OR_RETURN(const Place place, FindLayer(*hex));
+    plan.lower.push_back({place.store, StrCat("layers/", *hex, "/fs")});
+    if (place.record.opaque_root) break;
   }
   // Overlayfs wants a lower directory, and two where there is no upper one.
   const size_t wanted = options.read_only ? 2 : 1;
-  for (size_t i = 0; plan.lower.size() < wanted; ++i) plan.lower.push_back(StrCat("empty/", i));
+  for (size_t i = 0; plan.lower.size() < wanted; ++i)
+    plan.lower.push_back({0, StrCat("empty/", i)});
   return plan;
 }
 
@@ -357,8 +357,8 @@ Status Overlay::ClearVolatileMark(const std::string& id) {
   // The kernel leaves it for the administrator to decide whether an upper directory that was
   // mounted `volatile` can be used again. It can: what a power loss may have taken from a writable
   // layer is stated in overlay.h, and a running system has lost nothing.
-  auto work =
-      OpenAt(store_->root_fd(), StrCat(SnapshotPath(id), "/work/work"), O_RDONLY | O_DIRECTORY);
+  auto work = OpenAt(containers_->root_fd(), StrCat(SnapshotPath(id), "/work/work"),
+                     O_RDONLY | O_DIRECTORY);
   if (!work.ok()) return work.code() == Code::kNotFound ? Ok() : Status(std::move(work).error());
   return RemoveTreeAt(work->get(), "incompat");
 }
@@ -393,7 +393,7 @@ Result<UniqueFd> Overlay::MountPlan(OverlayPlan plan) {
 }
 
 Result<UniqueFd> Overlay::MountOnOldKernel(OverlayPlan plan) {
-  ASSIGN_OR_RETURN(plan.scratch, store_->NewStaging());
+  ASSIGN_OR_RETURN(plan.scratch, store_->area()->NewStaging());
   auto mounted = MountOverlayByData(plan);
   RETURN_IF_ERROR(Discard(plan.scratch));
   return mounted;
@@ -420,7 +420,7 @@ Status Overlay::RemoveSnapshot(const std::string& id) {
   RETURN_IF_ERROR(CheckSnapshotId(id));
   {
     MutexLock lock(mutex_);
-    RETURN_IF_ERROR(store_->Trash(SnapshotPath(id)));
+    RETURN_IF_ERROR(containers_->Trash(SnapshotPath(id)));
     if (snapshots_.erase(id) == 0) return Ok();
   }
   usages_.Forget(id);
@@ -428,12 +428,17 @@ Status Overlay::RemoveSnapshot(const std::string& id) {
   return Ok();
 }
 
-Result<Usage> Overlay::TotalUsage() {
+Result<Usage> Overlay::LayersUsage() {
   Usage total;
   for (const auto& [hex, record] : store_->Layers()) {
-    total.bytes += record.usage.bytes;
+    total.bytes += record.usage.bytes + record.blob_bytes;
     total.inodes += record.usage.inodes;
   }
+  return total;
+}
+
+Result<Usage> Overlay::SnapshotsUsage() {
+  Usage total;
   ASSIGN_OR_RETURN(auto ids, ListSnapshots());
   for (const std::string& id : ids) {
     auto recent = RecentUsage(id);
@@ -446,8 +451,8 @@ Result<Usage> Overlay::TotalUsage() {
   return total;
 }
 
-Status Overlay::Discard(const std::string& path) {
-  RETURN_IF_ERROR(store_->Trash(path));
+Status Overlay::DiscardIn(Area& area, const std::string& path) {
+  RETURN_IF_ERROR(area.Trash(path));
   ScheduleEmptyTrash();
   return Ok();
 }
@@ -463,26 +468,61 @@ void Overlay::ScheduleSync() {
 }
 
 void Overlay::ScheduleEmptyTrash() {
-  janitor_.Post([store = store_] {
-    Status status = store->EmptyTrash();
-    if (!status.ok()) LOG(WARNING) << "layer store: " << status.error().message();
+  janitor_.Post([layers = store_->area(), containers = containers_] {
+    for (Area* area : {layers.get(), containers.get()}) {
+      Status status = area->EmptyTrash();
+      if (!status.ok()) LOG(WARNING) << "layer store: " << status.error().message();
+    }
+  });
+}
+
+// Held as long as the descriptor is open.
+Result<UniqueFd> LockRoot(const std::string& root) {
+  RETURN_IF_ERROR(MakeDirs(root, 0700));
+  ASSIGN_OR_RETURN(auto lock, Open(StrCat(root, "/lock"), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  return errno == EWOULDBLOCK ? Error(Code::kFailedPrecondition,
+                                      StrCat("layer store ", root, " is in use by another process"))
+                              : ErrnoError(StrCat("lock layer store ", root));
+}
+
+// Writable layers that are still where they would no longer be looked for.
+Status CheckMoved(const OverlayStore& store, const std::string& containers_root) {
+  auto dir = OpenAt(store.root_fd(), "snapshots", O_RDONLY | O_DIRECTORY);
+  if (dir.code() == Code::kNotFound) return Ok();
+  if (!dir.ok()) return std::move(dir).error();
+  return ForEachEntry(dir->get(), [&](const std::string& id) -> Status {
+    return Error(Code::kFailedPrecondition,
+                 StrCat("containers are to be in ", containers_root, ", but ", store.root(),
+                        "/snapshots has ", Printable(id), ": remove all pods first"));
   });
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Snapshotter>> OpenOverlay(const std::string& root) {
-  RETURN_IF_ERROR(MakeDirs(root, 0700), "open layer store");
-  ASSIGN_OR_RETURN(auto lock, Open(StrCat(root, "/lock"), O_RDWR | O_CREAT | O_NOFOLLOW, 0600),
-                   "open layer store");
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return errno == EWOULDBLOCK
-               ? Error(Code::kFailedPrecondition,
-                       StrCat("layer store ", root, " is in use by another process"))
-               : ErrnoError(StrCat("lock layer store ", root));
+  return OpenOverlay(root, OverlayOptions());
+}
+
+Result<std::unique_ptr<Snapshotter>> OpenOverlay(const std::string& root,
+                                                 const OverlayOptions& options) {
+  Overlay::Parts parts;
+  ASSIGN_OR_RETURN(auto lock, LockRoot(root), "open layer store");
+  parts.locks.push_back(std::move(lock));
+  ASSIGN_OR_RETURN(parts.store, OverlayStore::Open(root), "open layer store");
+  parts.containers = parts.store->area();
+  if (!options.containers_root.empty()) {
+    RETURN_IF_ERROR(CheckMoved(*parts.store, options.containers_root), "open layer store");
+    ASSIGN_OR_RETURN(lock, LockRoot(options.containers_root), "open containers' store");
+    parts.locks.push_back(std::move(lock));
+    ASSIGN_OR_RETURN(parts.containers, Area::Open(options.containers_root),
+                     "open containers' store");
   }
-  ASSIGN_OR_RETURN(auto store, OverlayStore::Open(root), "open layer store");
-  auto overlay = std::make_unique<Overlay>(std::move(store), std::move(lock));
+  for (const std::string& directory : options.read_only) {
+    ASSIGN_OR_RETURN(auto other, ReadOnlyStore::Open(directory), "open additional store");
+    parts.read_only.push_back(std::move(other));
+  }
+  auto overlay = std::make_unique<Overlay>(std::move(parts));
   RETURN_IF_ERROR(overlay->Load(), "open layer store");
   return std::unique_ptr<Snapshotter>(std::move(overlay));
 }

@@ -9,13 +9,23 @@
 
 namespace berth::snapshotter {
 
-// Paths are relative to the store and hold no ':', ',' or '\'.
+struct StoreDirectory {
+  int fd = -1;
+  std::string path;  // the same, for what has to be found again in another mount namespace
+};
+
+struct LowerDirectory {
+  size_t store = 0;  // index into `stores`
+  std::string path;
+};
+
+// Paths are relative to a store and hold no ':', ',' or '\'.
 struct OverlayPlan {
-  int store = -1;          // the store's directory
-  std::string store_path;  // the same, for what has to be found again in another mount namespace
-  std::vector<std::string>
-      lower;          // the topmost first; at least one, two without an upper directory
-  std::string upper;  // empty: read-only
+  std::vector<StoreDirectory> stores;  // the first has `scratch`
+  StoreDirectory writable;
+  // The topmost first; at least one, two without an upper directory.
+  std::vector<LowerDirectory> lower;
+  std::string upper;  // in `writable`; empty: read-only
   std::string work;
   int user_namespace = -1;      // maps the ids of the layers
   std::string selinux_context;  // empty: none

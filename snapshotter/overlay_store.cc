@@ -15,25 +15,16 @@ namespace {
 
 constexpr size_t kMaxMetaBytes = 4096;
 
-// `tries`: a worker of a daemon that was killed may still be writing into what it left.
-Status RemoveTrashed(int trash, const std::string& name) {
-  constexpr int kTries = 3;
-  Status status;
-  for (int i = 0; i < kTries; ++i) {
-    status = RemoveTreeAt(trash, name);
-    if (status.ok() || status.error().sys_errno() != ENOTEMPTY) break;
-    usleep(100'000);
-  }
-  return status;
-}
-
 }  // namespace
 
 std::string FormatLayerRecord(const LayerRecord& record) {
-  return StrCat("boot=", record.boot, "\nbytes=", record.usage.bytes,
-                "\ninodes=", record.usage.inodes,
-                "\nopaque_root=", static_cast<int>(record.opaque_root),
-                record.seal ? StrCat("\nseal=", FormatSeal(*record.seal)) : "", "\n");
+  return StrCat(
+      "boot=", record.boot, "\nbytes=", record.usage.bytes, "\ninodes=", record.usage.inodes,
+      "\nopaque_root=", static_cast<int>(record.opaque_root),
+      record.blob.empty() ? ""
+                          : StrCat("\nblob=", record.blob, "\ncompression=", record.compression,
+                                   "\nblob_bytes=", record.blob_bytes),
+      record.seal ? StrCat("\nseal=", FormatSeal(*record.seal)) : "", "\n");
 }
 
 Result<LayerRecord> ParseLayerRecord(std::string_view text) {
@@ -51,29 +42,33 @@ Result<LayerRecord> ParseLayerRecord(std::string_view text) {
   }
   record.usage = {*bytes, *inodes};
   record.opaque_root = fields["opaque_root"] == "1";
+  record.blob = std::string(fields["blob"]);
+  record.compression = std::string(fields["compression"]);
+  record.blob_bytes = ParseNumber<uint64_t>(fields["blob_bytes"]).value_or(0);
   if (!fields["seal"].empty()) {
     ASSIGN_OR_RETURN(record.seal, ParseSeal(fields["seal"]), "layer record");
   }
   return record;
 }
 
-OverlayStore::OverlayStore(std::string root, UniqueFd root_fd, std::string boot)
-    : root_(std::move(root)), root_fd_(std::move(root_fd)), boot_(std::move(boot)) {}
+Result<LayerRecord> ReadLayerRecord(int dir, const std::string& path) {
+  auto text = ReadFileAt(dir, StrCat(path, "/meta"), kMaxMetaBytes);
+  if (text.code() == Code::kResourceExhausted) return Error(Code::kDataLoss, "record is too long");
+  if (!text.ok()) return std::move(text).error();
+  return ParseLayerRecord(*text);
+}
 
 Result<std::shared_ptr<OverlayStore>> OverlayStore::Open(const std::string& root) {
-  RETURN_IF_ERROR(MakeDirs(root, 0700));
-  ASSIGN_OR_RETURN(auto root_fd, berth::Open(root, O_RDONLY | O_DIRECTORY));
+  ASSIGN_OR_RETURN(auto area, Area::Open(root));
   ASSIGN_OR_RETURN(auto boot, ReadFile("/proc/sys/kernel/random/boot_id", 128));
-  std::shared_ptr<OverlayStore> store(
-      new OverlayStore(root, std::move(root_fd), std::string(Trim(boot))));
+  std::shared_ptr<OverlayStore> store(new OverlayStore(std::move(area), std::string(Trim(boot))));
   RETURN_IF_ERROR(store->MakeDirectories());
-  RETURN_IF_ERROR(store->DropLeftovers());
   RETURN_IF_ERROR(store->LoadLayers());
   return store;
 }
 
 Status OverlayStore::MakeDirectories() {
-  for (const char* name : {"layers", "snapshots", "staging", "trash", "empty"}) {
+  for (const char* name : {"layers", "empty"}) {
     RETURN_IF_ERROR(MakeDirAt(root_fd(), name, 0700));
   }
   for (const char* name : {"empty/0", "empty/1"}) {
@@ -84,12 +79,6 @@ Status OverlayStore::MakeDirectories() {
   return Ok();
 }
 
-Status OverlayStore::DropLeftovers() {
-  ASSIGN_OR_RETURN(auto staging, OpenAt(root_fd(), "staging", O_RDONLY | O_DIRECTORY));
-  return ForEachEntry(staging.get(),
-                      [&](const std::string& name) { return Trash(StrCat("staging/", name)); });
-}
-
 Status OverlayStore::LoadLayers() {
   ASSIGN_OR_RETURN(auto layers, OpenAt(root_fd(), "layers", O_RDONLY | O_DIRECTORY));
   return ForEachEntry(layers.get(), [&](const std::string& name) {
@@ -98,44 +87,16 @@ Status OverlayStore::LoadLayers() {
 }
 
 Status OverlayStore::LoadLayer(const std::string& hex) {
-  const std::string path = StrCat("layers/", hex);
-  auto text = ReadFileAt(root_fd(), StrCat(path, "/meta"), kMaxMetaBytes);
-  // A record that is missing or cut off is what a power loss makes of a layer that had not reached
-  // the disk; any other failure to read says nothing about the layer.
-  if (!text.ok() && text.code() != Code::kNotFound && text.code() != Code::kResourceExhausted) {
-    return std::move(text).error().Wrap(StrCat("layer ", hex));
+  auto record = ReadLayerRecord(root_fd(), StrCat("layers/", hex));
+  const bool incomplete = record.code() == Code::kNotFound || record.code() == Code::kDataLoss;
+  if (!record.ok() && !incomplete) return std::move(record).error().Wrap(StrCat("layer ", hex));
+  if (incomplete || (record->boot != kDurable && record->boot != boot_)) {
+    return area_->Trash(StrCat("layers/", hex));
   }
-  auto record = text.ok() ? ParseLayerRecord(*text) : Result<LayerRecord>(std::move(text).error());
-  if (!record.ok() || (record->boot != kDurable && record->boot != boot_)) return Trash(path);
   MutexLock lock(mutex_);
   record->generation = next_generation_++;
   layers_[hex] = std::move(*record);
   return Ok();
-}
-
-Result<std::string> OverlayStore::NewStaging() {
-  std::string path = StrCat("staging/", NewId().substr(0, 16));
-  if (mkdirat(root_fd(), path.c_str(), 0700) != 0) return ErrnoError(StrCat("mkdir ", path));
-  return path;
-}
-
-Status OverlayStore::Trash(const std::string& path) {
-  const std::string target = StrCat("trash/", NewId().substr(0, 16));
-  if (renameat(root_fd(), path.c_str(), root_fd(), target.c_str()) != 0 && errno != ENOENT) {
-    return ErrnoError(StrCat("remove ", path));
-  }
-  return Ok();
-}
-
-Status OverlayStore::EmptyTrash() {
-  ASSIGN_OR_RETURN(auto trash, OpenAt(root_fd(), "trash", O_RDONLY | O_DIRECTORY));
-  Status first;
-  RETURN_IF_ERROR(ForEachEntry(trash.get(), [&](const std::string& name) {
-    Status removed = RemoveTrashed(trash.get(), name);
-    if (!removed.ok() && first.ok()) first = std::move(removed);
-    return Ok();
-  }));
-  return first;
 }
 
 Status OverlayStore::AddLayer(const std::string& hex, const std::string& staged,
@@ -152,7 +113,7 @@ Result<std::string> OverlayStore::TakeOutLayer(const std::string& hex, LayerReco
   MutexLock lock(mutex_);
   const auto found = layers_.find(hex);
   if (found == layers_.end()) {
-    return Error(Code::kNotFound, StrCat("layer sha256:", hex, " is not in ", root_));
+    return Error(Code::kNotFound, StrCat("layer sha256:", hex, " is not in ", root()));
   }
   const std::string path = StrCat("layers/", hex);
   if (renameat(root_fd(), path.c_str(), root_fd(), staged.c_str()) != 0) {
@@ -191,7 +152,7 @@ std::map<std::string, LayerRecord> OverlayStore::Layers() {
 
 Status OverlayStore::RemoveLayer(const std::string& hex) {
   MutexLock lock(mutex_);
-  RETURN_IF_ERROR(Trash(StrCat("layers/", hex)));
+  RETURN_IF_ERROR(area_->Trash(StrCat("layers/", hex)));
   layers_.erase(hex);
   return Ok();
 }
@@ -208,7 +169,7 @@ Status OverlayStore::MakeDurable() {
   std::map<std::string, LayerRecord> unsynced = Layers();
   std::erase_if(unsynced, [](const auto& layer) { return layer.second.boot == kDurable; });
   if (unsynced.empty()) return Ok();
-  if (syncfs(root_fd()) != 0) return ErrnoError(StrCat("syncfs ", root_));
+  if (syncfs(root_fd()) != 0) return ErrnoError(StrCat("syncfs ", root()));
   for (auto& [hex, record] : unsynced) {
     UniqueFd dir;
     {

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/sync.h"
+#include "snapshotter/area.h"
 #include "snapshotter/snapshotter.h"
 
 namespace berth::snapshotter {
@@ -21,12 +22,18 @@ struct LayerRecord {
   Usage usage;
   bool opaque_root = false;  // hides every layer below it
   std::string boot;          // the boot that wrote it; kDurable once it is on the disk
+  std::string blob;          // digest of the file `blob`; empty without one
+  std::string compression;   // of the blob
+  uint64_t blob_bytes = 0;
   std::optional<Seal> seal;  // layers of the first versions have none
   uint64_t generation = 0;   // in memory: tells a layer from a later one of the same name
 };
 inline constexpr std::string_view kDurable = "-";
 std::string FormatLayerRecord(const LayerRecord& record);
 Result<LayerRecord> ParseLayerRecord(std::string_view text);
+// Of the layer in that directory below `dir`. DataLoss or NotFound if it is incomplete, as a power
+// loss may leave it; any other error says nothing about the layer.
+Result<LayerRecord> ReadLayerRecord(int dir, const std::string& path);
 
 // Thread-safe. Paths are relative to root_fd().
 class OverlayStore {
@@ -35,15 +42,9 @@ class OverlayStore {
   // that may be incomplete to the trash, and loads the rest.
   static Result<std::shared_ptr<OverlayStore>> Open(const std::string& root);
 
-  int root_fd() const { return root_fd_.get(); }
-  const std::string& root() const { return root_; }
-
-  // An empty directory "staging/<name>", 0700.
-  Result<std::string> NewStaging();
-  // Moves it out of the way in one step; a missing one is fine. EmptyTrash() deletes it.
-  Status Trash(const std::string& path);
-  // Deletes all that is in the trash; one failure does not keep the rest.
-  Status EmptyTrash();
+  int root_fd() const { return area_->root_fd(); }
+  const std::string& root() const { return area_->root(); }
+  const std::shared_ptr<Area>& area() const { return area_; }
 
   // Makes the staged directory (with "fs" in it) the layer; AlreadyExists leaves it where it is.
   Status AddLayer(const std::string& hex, const std::string& staged, LayerRecord record);
@@ -60,14 +61,13 @@ class OverlayStore {
   bool HasUnsynced();
 
  private:
-  OverlayStore(std::string root, UniqueFd root_fd, std::string boot);
+  OverlayStore(std::shared_ptr<Area> area, std::string boot)
+      : area_(std::move(area)), boot_(std::move(boot)) {}
   Status MakeDirectories();
-  Status DropLeftovers();
   Status LoadLayers();
   Status LoadLayer(const std::string& hex);
 
-  const std::string root_;
-  const UniqueFd root_fd_;
+  const std::shared_ptr<Area> area_;
   const std::string boot_;
   Mutex mutex_;
   std::map<std::string, LayerRecord> layers_ GUARDED_BY(mutex_);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,7 +83,7 @@ class OverlayTest : public testing::Test {
 TEST_F(OverlayTest, ALayerIsMarkedWithTheBootUntilItIsOnTheDisk) {
   auto store = OverlayStore::Open(root_);
   ASSERT_TRUE(store.ok());
-  auto staged = (*store)->NewStaging();
+  auto staged = (*store)->area()->NewStaging();
   ASSERT_TRUE(staged.ok());
   ASSERT_TRUE((*store)->AddLayer(kHex, *staged, {}).ok());
   auto boot = ReadFile("/proc/sys/kernel/random/boot_id");
@@ -132,6 +133,38 @@ TEST_F(OverlayTest, LeftoversOfAKilledDaemonAreRemoved) {
   EXPECT_TRUE(Eventually([&] { return TrashIsEmpty(); }));
 }
 
+TEST_F(OverlayTest, ContainersMayBeOnADiskOfTheirOwn) {
+  const std::string disk = root_ + "/disk";
+  ASSERT_TRUE(MakeDirs(disk, 0700).ok());
+  ASSERT_EQ(mount("none", disk.c_str(), "tmpfs", 0, "size=16m"), 0);
+  OverlayOptions options;
+  options.containers_root = disk + "/containers";
+  for (const char* opened : {"first", "again"}) {
+    auto snapshotter = OpenOverlay(root_ + "/store", options);
+    ASSERT_TRUE(snapshotter.ok()) << snapshotter.error().message();
+    EXPECT_EQ((*snapshotter)->containers_root(), options.containers_root);
+    Commit(**snapshotter, kHex);
+    ASSERT_TRUE((*snapshotter)->CreateSnapshot("c", {{"sha256:" + kHex}}).ok());
+    auto mounted = (*snapshotter)->Mount("c", {});
+    ASSERT_TRUE(mounted.ok()) << mounted.error().message();
+    ASSERT_TRUE(OpenAt(mounted->get(), opened, O_WRONLY | O_CREAT, 0644).ok());
+    EXPECT_TRUE(*Exists(StrCat(options.containers_root, "/snapshots/c/upper/", opened)));
+    EXPECT_TRUE(*Exists(options.containers_root + "/snapshots/c/upper/first"));
+    EXPECT_EQ((*snapshotter)->LayersUsage()->bytes, 1u);
+    EXPECT_GE((*snapshotter)->SnapshotUsage("c")->inodes, 2u);
+    EXPECT_EQ(OpenOverlay(root_ + "/other", options).code(), Code::kFailedPrecondition);
+  }
+  auto without = OpenOverlay(root_ + "/store");
+  ASSERT_TRUE(without.ok());
+  EXPECT_TRUE((*without)->ListSnapshots()->empty());
+  ASSERT_TRUE((*without)->CreateSnapshot("left", {}).ok());
+  without->reset();
+  auto moved = OpenOverlay(root_ + "/store", options);
+  EXPECT_EQ(moved.code(), Code::kFailedPrecondition);
+  EXPECT_NE(moved.error().message().find("snapshots has left"), std::string::npos);
+  EXPECT_EQ(umount2(disk.c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(OverlayTest, OneOwnerAtATime) {
   auto first = OpenStore();
   EXPECT_EQ(OpenOverlay(root_).code(), Code::kFailedPrecondition);
@@ -143,7 +176,7 @@ TEST_F(OverlayTest, ALayerRemovedAndCommittedAgainIsNotTakenForTheOldOne) {
   auto store = OverlayStore::Open(root_);
   ASSERT_TRUE(store.ok());
   for (int i = 0; i < 2; ++i) {
-    auto staged = (*store)->NewStaging();
+    auto staged = (*store)->area()->NewStaging();
     ASSERT_TRUE((*store)->AddLayer(kHex, *staged, {}).ok());
     LayerRecord record;
     ASSERT_TRUE((*store)->FindLayer(kHex, &record));
@@ -160,13 +193,13 @@ TEST_F(OverlayTest, KernelsBeforeLowerdirPlusAreServedByAPageOfOptions) {
     std::string hex = StrCat(i);
     hex.insert(0, 64 - hex.size(), '0');
     Commit(*snapshotter, hex);
-    plan.lower.push_back(StrCat("layers/", hex, "/fs"));
+    plan.lower.push_back({0, StrCat("layers/", hex, "/fs")});
   }
   auto store = Open(root_, O_RDONLY | O_DIRECTORY);
   ASSERT_TRUE(snapshotter->CreateSnapshot("c", {}).ok());
   ASSERT_TRUE(MakeDirs(root_ + "/staging/scratch", 0700).ok());
-  plan.store = store->get();
-  plan.store_path = root_;
+  plan.stores.push_back({store->get(), root_});
+  plan.writable = plan.stores[0];
   plan.upper = "snapshots/c/upper";
   plan.work = "snapshots/c/work";
   plan.scratch = "staging/scratch";

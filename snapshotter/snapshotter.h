@@ -32,6 +32,14 @@ struct MeasuredUsage {
   int64_t measured_at_ns = 0;  // wall clock
 };
 
+// The compressed layer, kept beside what was unpacked of it.
+struct KeptBlob {
+  UniqueFd file;
+  uint64_t size_bytes = 0;
+  std::string digest;       // "sha256:<hex>"
+  std::string compression;  // the keeper's word for it
+};
+
 // A layer that is being written. Its destructor removes it unless it was committed.
 class StagedLayer {
  public:
@@ -41,6 +49,10 @@ class StagedLayer {
   // Marks a directory of the layer as opaque (image-spec layer.md, "Opaque Whiteout"). `path` is
   // relative and comes from the unpack worker: it is walked without following symlinks.
   virtual Status SetOpaque(const std::string& path) = 0;
+  // The file that is kept as the layer's blob, empty; borrowed. With SetBlob() before the commit,
+  // or else what is in it goes.
+  virtual Result<int> BlobFile() = 0;
+  virtual void SetBlob(const std::string& digest, const std::string& compression) = 0;
   // What VerifyLayer() will compare the layer with.
   virtual void SetSeal(const Seal& seal) = 0;
 };
@@ -82,6 +94,8 @@ class Snapshotter {
   virtual Result<std::vector<std::string>> ListLayers() = 0;
   // NotFound if there is none. The caller sees to it that it stays.
   virtual Result<LayerDirectory> OpenLayer(const std::string& diff_id) = 0;
+  // NotFound if the layer's blob was not kept.
+  virtual Result<KeptBlob> OpenBlob(const std::string& diff_id) = 0;
   // Reads the whole layer, and compares it with its seal: DataLoss says what is not as it was
   // unpacked, FailedPrecondition that it has no seal.
   virtual Status VerifyLayer(const Context& context, const std::string& diff_id) = 0;
@@ -113,10 +127,12 @@ class Snapshotter {
   // Returns once all layers that are there are on the disk and marked so.
   virtual Status MakeDurable() = 0;
 
-  // What all layers and snapshots take on disk (layers as recorded, snapshots by RecentUsage), and
-  // the directory they are in.
-  virtual Result<Usage> TotalUsage() = 0;
+  // What all layers take on disk, as recorded, and all snapshots, by RecentUsage; and the
+  // directories they are in, which may be the same.
+  virtual Result<Usage> LayersUsage() = 0;
+  virtual Result<Usage> SnapshotsUsage() = 0;
   virtual const std::string& root() const = 0;
+  virtual const std::string& containers_root() const = 0;
 };
 
 }  // namespace berth::snapshotter
