@@ -252,8 +252,9 @@ Result<CgroupUndo> SystemdCgroupDriver::Update(const std::string& path,
   std::vector<CgroupSetting> held = settings;
   std::erase_if(held, [&](CgroupSetting& setting) {
     auto value = ReadCgroupFile(unit_dir.get(), setting.file);
-    if (value) setting.value = *std::move(value);
-    return !value;
+    if (!value) return true;
+    setting.value = *std::move(value);
+    return false;
   });
   UndoStack undo;
   ASSIGN_OR_RETURN(CgroupUndo files, files_->Update(path, resources));
