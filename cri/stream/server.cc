@@ -184,7 +184,10 @@ void Server::Accept() {
   }
   SetOption(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(socket.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  // A peer that has vanished is noticed within two minutes.
   SetOption(socket.get(), IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  SetOption(socket.get(), IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  SetOption(socket.get(), IPPROTO_TCP, TCP_KEEPCNT, 6);
   if (arrivals_.size() >= kMaxWithoutToken) {
     Refuse(arrivals_.front(), "too many connections without a request", "");
     arrivals_.pop_front();
