@@ -124,6 +124,7 @@ class PowerLossTest : public PullerFixture {
   // Two images with a layer in common.
   std::string Offer(const std::string& tag, const std::vector<std::string>& tars) {
     TestImage source;
+    source.layers.reserve(tars.size());
     for (const std::string& tar : tars) source.layers.push_back({tar, Compression::kGzip});
     images_[tag] = BuildImage(source);
     registry_.Add(tag, images_[tag]);
@@ -253,6 +254,7 @@ TEST_F(PowerLossTest, ADiskWithoutRoomRefusesThePullBeforeTheFirstByte) {
 
 TEST_F(PowerLossTest, ADiskThatFillsUpLeavesNothing) {
   std::vector<testing::TarEntry> entries;
+  entries.reserve(30);
   for (int i = 0; i < 30; ++i) {
     entries.push_back({.path = StrCat("f", i), .content = std::string(4 << 20, 'x')});
   }

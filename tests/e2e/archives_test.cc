@@ -189,6 +189,7 @@ TEST_F(Archives, APushedImageCanBePulled) {
   RunOutput output = Berth({"push", "pushed.example/one:v1", name});
   ASSERT_EQ(output.exit_code, 0) << output.err;
   EXPECT_NE(output.err.find(": done"), std::string::npos) << output.err;
+  EXPECT_NE(output.err.find("its id is now sha256:"), std::string::npos) << output.err;
   const std::string digest(Trim(output.out));
   RemoveImage("pushed.example/one:v1");
   output = Berth({"push", name});

@@ -94,5 +94,34 @@ TEST_F(Store, ImagesOfAnAdditionalStoreRunWithoutAPull) {
   EXPECT_THAT(berth({"verify"}).out, HasSubstr("0 layers, 0 damaged"));
 }
 
+TEST_F(Store, TwoFileSystemsAreToldAsTwo) {
+  const std::string containers = node().dir() + "/containers";
+  NodeOptions options;
+  options.config = StrCat("containers_root = \"", containers, "\"\n");
+  auto other = Node::Start(options);
+  ASSERT_OK(other);
+  const std::string name = Offer("store/two");
+  SpawnOptions run =
+      Command({"run", "-d", name, "sh", "-c", "head -c 300000 /dev/zero >f; sleep 99"});
+  run.env[1] = StrCat("BERTH_ADDRESS=unix://", (*other)->socket());
+  auto ran = RunProgram(Context::WithTimeoutMs(60'000), run, "");
+  ASSERT_OK(ran);
+  ASSERT_EQ(ran->exit_code, 0) << ran->err;
+  uint64_t written = 0;
+  // As last measured, which may have been before.
+  for (int i = 0; i < 100 && written < 300'000; ++i) {
+    auto info = (*other)->cri().Call(rt::ImageFsInfoRequest());
+    ASSERT_OK(info);
+    ASSERT_EQ(info->container_filesystems_size(), 1);
+    EXPECT_EQ(info->container_filesystems(0).fs_id().mountpoint(), containers);
+    EXPECT_NE(info->image_filesystems(0).fs_id().mountpoint(), containers);
+    EXPECT_GT(info->image_filesystems(0).used_bytes().value(), 500'000u);
+    written = info->container_filesystems(0).used_bytes().value();
+    usleep(100'000);
+  }
+  EXPECT_GE(written, 300'000u);
+  EXPECT_LT(written, 400'000u);
+}
+
 }  // namespace
 }  // namespace berth::e2e
