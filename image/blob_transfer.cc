@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "base/time.h"
+
 namespace berth::image {
 
-HttpRequest BlobTransfer::Request() {
+HttpRequest BlobTransfer::Request(bool probe) {
   HttpRequest request;
   request.url = StrCat("blobs/", blob_.digest);
   if (received_ > 0) {
@@ -12,6 +14,8 @@ HttpRequest BlobTransfer::Request() {
   }
   started_ = false;
   skip_ = 0;
+  is_probe_ = probe;
+  is_starved_ = false;
   request.sink = [this](const HttpResponse& head, std::string_view bytes) {
     return TakeBody(head, bytes);
   };
@@ -29,12 +33,26 @@ Status BlobTransfer::Begin(const HttpResponse& head) {
 }
 
 Status BlobTransfer::TakeBody(const HttpResponse& head, std::string_view bytes) {
-  if (!started_) RETURN_IF_ERROR(Begin(head));
+  if (!started_) {
+    RETURN_IF_ERROR(Begin(head));
+    begin_ns_ = MonotonicNs();
+    begin_bytes_ = received_;
+    sink_ns_ = 0;
+  }
   started_ = true;
   const size_t known = std::min(bytes.size(), static_cast<size_t>(skip_));
   skip_ -= static_cast<int64_t>(known);
   bytes.remove_prefix(known);
-  return Take(bytes);
+  RETURN_IF_ERROR(Take(bytes));
+  return JudgeProbe();
+}
+
+Status BlobTransfer::JudgeProbe() {
+  if (!is_probe_ || received_ - begin_bytes_ < kProbeBytes) return Ok();
+  is_probe_ = false;
+  is_starved_ = sink_ns_ * 2 < MonotonicNs() - begin_ns_;
+  if (!is_starved_) return Ok();
+  return Error(Code::kAborted, "several connections may bring more");
 }
 
 Status BlobTransfer::Take(std::string_view bytes) {
@@ -44,9 +62,10 @@ Status BlobTransfer::Take(std::string_view bytes) {
                  StrCat("it is larger than the ", blob_.size, " bytes of the manifest"));
   }
   received_ += static_cast<int64_t>(bytes.size());
-  Status status = sink_(bytes);
-  sink_failed_ = !status.ok();
-  return status;
+  const int64_t begin_ns = MonotonicNs();
+  sink_status_ = sink_(bytes);
+  sink_ns_ += MonotonicNs() - begin_ns;
+  return sink_status_;
 }
 
 }  // namespace berth::image

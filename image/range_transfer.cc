@@ -193,7 +193,7 @@ Result<bool> RangeTransfer::Run(const Context& context, BlobTransfer& transfer, 
     window.changed.NotifyAll();
   }
   for (std::thread& thread : threads) thread.join();
-  if (window.no_ranges && !transfer.sink_failed()) return false;
+  if (window.no_ranges && transfer.sink_status().ok()) return false;
   RETURN_IF_ERROR(status);
   return true;
 }

@@ -258,8 +258,6 @@ Result<std::string> Repository::GetBlob(const Context& context, const Descriptor
 
 // A failure leaves the transfer where it is, and nothing that Transfer() would not meet as well.
 Status Repository::TransferRanges(const Context& context, Route& route, BlobTransfer& transfer) {
-  const int64_t missing = transfer.blob().size - transfer.received();
-  if (slots_ == nullptr || route.no_ranges || missing < RangeTransfer::kMinBytes) return Ok();
   const int slots = slots_->Take(kConnections);
   if (slots == 0) return Ok();
   const AuthScope& scope = route.scope;
@@ -277,19 +275,26 @@ Status Repository::TransferRanges(const Context& context, Route& route, BlobTran
   auto known = ranges.Run(context, transfer, slots);
   slots_->Return(slots);
   if (known.ok() && !*known) route.no_ranges = true;
-  if (transfer.sink_failed() && !known.ok()) return std::move(known).error();
-  return Ok();
+  return transfer.sink_status();
 }
 
 Status Repository::Transfer(const Context& context, Route& route, BlobTransfer& transfer) {
-  RETURN_IF_ERROR(TransferRanges(context, route, transfer));
+  const int64_t missing = transfer.blob().size - transfer.received();
+  bool probe = slots_ != nullptr && !route.no_ranges &&
+               missing >= BlobTransfer::kProbeBytes + RangeTransfer::kMinBytes;
   int barren = 0;
   for (int resumption = 0; !transfer.complete(); ++resumption) {
     const int64_t before = transfer.received();
-    auto response = Send(context, route.scope, transfer.Request(), transfer.started());
+    auto response = Send(context, route.scope, transfer.Request(probe), transfer.started());
     if (transfer.complete()) break;
+    probe = false;
+    if (transfer.is_starved()) {
+      RETURN_IF_ERROR(TransferRanges(context, route, transfer));
+      continue;
+    }
     const bool cut = response.ok() || IsBrokenConnection(response.error());
-    if (!response.ok() && (transfer.sink_failed() || transfer.received() == 0)) {
+    RETURN_IF_ERROR(transfer.sink_status());
+    if (!response.ok() && transfer.received() == 0) {
       return std::move(response).error();
     }
     barren = transfer.received() > before ? 0 : barren + 1;
@@ -317,7 +322,8 @@ Status Repository::StreamBlob(const Context& context, const Descriptor& blob,
       MutexLock lock(mutex_);
       sources_[blob.digest].insert(route);
     }
-    if (status.ok() || transfer.sink_failed() || !context.Check("transfer").ok()) return status;
+    if (status.ok() || !transfer.sink_status().ok() || !context.Check("transfer").ok())
+      return status;
     if (IsUnreachable(status.error())) route->avoided = true;
     errors.push_back(std::move(status).error().Wrap(
         StrCat("blob ", blob.digest, " from ", route->scope.endpoint.host)));

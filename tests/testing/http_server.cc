@@ -124,7 +124,13 @@ bool SendReply(Stream& stream, const ServerRequest& request, const ServerReply& 
   if (request.method == "HEAD") return true;
   size_t limit = std::min(reply.cut_after.value_or(reply.body.size()),
                           reply.stall_after.value_or(reply.body.size()));
-  bool sent = stream.Write(std::string_view(reply.body).substr(0, limit));
+  bool sent = true;
+  // In pieces of ten milliseconds, if it has a speed.
+  const size_t piece = reply.bytes_per_s > 0 ? static_cast<size_t>(reply.bytes_per_s / 100) : limit;
+  for (size_t at = 0; sent && at < limit; at += piece) {
+    sent = stream.Write(std::string_view(reply.body).substr(0, limit).substr(at, piece));
+    if (reply.bytes_per_s > 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   if (reply.stall_after.has_value()) stream.AwaitHangup();
   return sent && !reply.cut_after.has_value() && !reply.stall_after.has_value();
 }

@@ -34,6 +34,7 @@ struct ServerReply {
   std::string body = {};
   std::optional<size_t> cut_after = {};    // of the body: the connection is then reset
   std::optional<size_t> stall_after = {};  // of the body: then silence until the client goes
+  int64_t bytes_per_s = 0;                 // of the body; 0: as fast as it goes
   std::string raw = {};                    // if set: sent instead of everything else, then closed
 };
 
