@@ -74,12 +74,16 @@ TEST_F(Network, InterfacesOfAPod) {
   EXPECT_EQ(ShellIn(*container, "ping -c1 -W2 127.0.0.1 >/dev/null && echo up"), "up\n");
 }
 
-// What portmap needs.
+// What portmap needs. A kernel without it lists an empty table, and lets nobody make a chain.
 bool HasNat() {
-  auto nat = RunProgram(Context::WithTimeoutMs(5000),
-                        Program("/usr/sbin/iptables", {"iptables", "-t", "nat", "-S"}), "");
-  EXPECT_OK(nat);
-  return nat.ok() && nat->exit_code == 0;
+  const auto iptables = [](const char* what) {
+    auto done = RunProgram(
+        Context::WithTimeoutMs(5000),
+        Program("/usr/sbin/iptables", {"iptables", "-w", "-t", "nat", what, "BERTH-PROBE"}), "");
+    EXPECT_OK(done);
+    return done.ok() && done->exit_code == 0;
+  };
+  return iptables("-N") && iptables("-X");
 }
 
 TEST_F(Network, PortMapping) {
