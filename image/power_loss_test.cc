@@ -141,8 +141,10 @@ class PowerLossTest : public PullerFixture {
     EXPECT_THAT(Damaged(), IsEmpty());
   }
   static std::string ManyFiles() {
+    constexpr int kFiles = 200;
     std::vector<testing::TarEntry> entries;
-    for (int i = 0; i < 200; ++i) {
+    entries.reserve(kFiles + 1);
+    for (int i = 0; i < kFiles; ++i) {
       entries.push_back({.path = StrCat("file-", i), .content = StrCat("content of ", i, " ", 7)});
     }
     entries.push_back({.path = "large", .content = Noise(4 << 20, 1)});

@@ -89,7 +89,9 @@ TEST_F(RangeTransferTest, SeveralConnectionsAndTheBytesInOrder) {
   ExpectWhole(**server);
   // One to find out that the server is what takes the time, then one for each chunk.
   constexpr size_t kRest = kSize - static_cast<size_t>(BlobTransfer::kProbeBytes);
-  EXPECT_NEAR((*server)->requests().size(), 1 + kRest / RangeTransfer::kChunkBytes, 1);
+  constexpr size_t kChunks = kRest / RangeTransfer::kChunkBytes;
+  EXPECT_GE((*server)->requests().size(), kChunks);
+  EXPECT_LE((*server)->requests().size(), kChunks + 2);
   EXPECT_GE((*server)->connections(), 3);
   EXPECT_LE((*server)->connections(), 5);
   const size_t before = (*server)->requests().size();
