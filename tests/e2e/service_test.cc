@@ -45,7 +45,7 @@ class NotifySocket {
     while (true) {
       const int64_t left_ms = (until - MonotonicNs()) / 1'000'000;
       if (left_ms <= 0) return "";
-      const std::string message = Next(left_ms);
+      std::string message = Next(left_ms);
       if (message.find(text) != std::string::npos) return message;
     }
   }
