@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,11 +18,6 @@ namespace {
 
 constexpr size_t kPieceBytes = 256 << 10;
 constexpr size_t kDeepest = 2000;  // unpacking allows no more
-
-bool IsOpaque(int directory) {
-  char value = 0;
-  return fgetxattr(directory, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
-}
 
 class Writer {
  public:
@@ -122,7 +116,7 @@ class Writer {
     TarHeader header = HeaderOf(info, path + "/", '5');
     ASSIGN_OR_RETURN(header.xattrs, snapshotter::ReadLayerXattrs(dir.get()));
     RETURN_IF_ERROR(sink_(EncodeTarHeader(header)));
-    if (IsOpaque(dir.get())) RETURN_IF_ERROR(AddMarker(path + "/.wh..wh..opq"));
+    if (snapshotter::IsOpaque(dir.get())) RETURN_IF_ERROR(AddMarker(path + "/.wh..wh..opq"));
     return Enter(std::move(dir), path + "/");
   }
 

@@ -52,7 +52,7 @@ std::string UrlIn(const AuthScope& scope, std::string_view path);
 class Repository {
  public:
   // At least one route. With slots, which must outlive it, large blobs come by several ranges at a
-  // time, from servers that know ranges.
+  // time, from servers that know ranges and are slower than the sink.
   Repository(HttpClient& http, Authorizer& authorizer, std::vector<AuthScope> routes,
              RangeSlots* slots = nullptr);
 

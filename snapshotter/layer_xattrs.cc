@@ -50,4 +50,9 @@ Result<LayerXattrs> ReadLayerXattrs(int fd) {
   return out;
 }
 
+bool IsOpaque(int directory) {
+  char value = 0;
+  return fgetxattr(directory, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
+}
+
 }  // namespace berth::snapshotter

@@ -19,4 +19,8 @@ bool IsLayerXattr(std::string_view name);
 // Those of an open file or directory, by name. None where the file system has no attributes.
 Result<LayerXattrs> ReadLayerXattrs(int fd);
 
+// Whether overlayfs shows nothing of the layers below in that directory. Only with CAP_SYS_ADMIN
+// can one tell.
+bool IsOpaque(int directory);
+
 }  // namespace berth::snapshotter

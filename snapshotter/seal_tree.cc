@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,11 +16,6 @@ namespace {
 
 constexpr size_t kPieceBytes = 256 << 10;
 constexpr size_t kDeepest = 2000;  // unpacking allows no more
-
-bool IsOpaque(int directory) {
-  char value = 0;
-  return fgetxattr(directory, "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
-}
 
 // The offset of the next data at or after `offset`; `size` if there is none.
 int64_t NextData(int fd, int64_t offset, int64_t size) {
