@@ -1,5 +1,6 @@
 #include "config/migrate_hosts.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kMaxDropIns = 100;
 constexpr size_t kMaxRegistries = 1000;
+constexpr size_t kMaxHostsBytes = 1 << 20;
 
 // What a file that is read at every pull has to say.
 std::string InHostsToml(const std::string& registry, std::string_view what) {
@@ -236,8 +238,11 @@ Status TakeCertsDirs(Migrator& migrator, const ForeignKey& from, const std::stri
     for (const std::string& registry : registries) {
       const std::string directory = StrCat(path, "/", registry);
       const std::string file = directory + "/hosts.toml";
-      auto text = ReadFile(file);
-      if (!text.ok()) continue;
+      auto text = ReadFile(file, kMaxHostsBytes);
+      const bool none =
+          text.code() == Code::kNotFound || (!text.ok() && text.error().sys_errno() == ENOTDIR);
+      if (none) continue;
+      if (!text.ok()) return std::move(text).error();
       auto servers = ParseHostsToml(*text, file, directory, "https://" + registry);
       if (!servers.ok()) return std::move(servers).error();
     }
