@@ -8,13 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "base/file.h"
 #include "snapshotter/background.h"
+#include "snapshotter/layer_syncer.h"
 #include "snapshotter/names.h"
 #include "snapshotter/overlay_mount.h"
 #include "snapshotter/overlay_staged.h"
@@ -58,7 +58,8 @@ class Overlay : public Snapshotter {
         read_only_(std::move(parts.read_only)),
         usages_([shared = containers_](const std::string& id, uint64_t max_inodes) {
           return MeasureSnapshot(shared->root_fd(), id, max_inodes);
-        }) {}
+        }),
+        syncer_([store = store_] { return store->MakeDurable(); }) {}
 
   Status Load();
 
@@ -113,7 +114,6 @@ class Overlay : public Snapshotter {
   Result<UniqueFd> MountPlan(OverlayPlan plan);
   Result<UniqueFd> MountOnOldKernel(OverlayPlan plan);
   Status ClearVolatileMark(const std::string& id);
-  void ScheduleSync();
   void ScheduleEmptyTrash();
 
   std::vector<UniqueFd>
@@ -123,9 +123,8 @@ class Overlay : public Snapshotter {
   const ReadOnlyStores read_only_;
   Mutex mutex_;
   std::map<std::string, Layers> snapshots_ GUARDED_BY(mutex_);
-  const std::shared_ptr<std::atomic<bool>> sync_posted_ = std::make_shared<std::atomic<bool>>();
   UsageCache usages_;
-  Background syncer_;
+  LayerSyncer syncer_;
   Background janitor_;
 };
 
@@ -134,7 +133,7 @@ Status Overlay::Load() {
   ASSIGN_OR_RETURN(auto dir, OpenAt(containers_->root_fd(), "snapshots", O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(ForEachEntry(dir.get(), [&](const std::string& id) { return LoadSnapshot(id); }));
   ScheduleEmptyTrash();
-  if (store_->HasUnsynced()) ScheduleSync();
+  if (store_->HasUnsynced()) syncer_.Schedule();
   return Ok();
 }
 
@@ -160,7 +159,8 @@ Result<std::unique_ptr<StagedLayer>> Overlay::Stage(const std::string& diff_id) 
   ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
   ASSIGN_OR_RETURN(auto path, store_->area()->NewStaging(), "stage layer ", diff_id);
   auto staged = std::make_unique<OverlayStaged>(
-      store_, std::move(hex), path, [this](const std::string& what) { return Discard(what); });
+      store_, std::move(hex), path, [this](const std::string& what) { return Discard(what); },
+      syncer_.Writing());
   RETURN_IF_ERROR(staged->MakeDirectory());
   return std::unique_ptr<StagedLayer>(std::move(staged));
 }
@@ -168,7 +168,7 @@ Result<std::unique_ptr<StagedLayer>> Overlay::Stage(const std::string& diff_id) 
 Status Overlay::Commit(std::unique_ptr<StagedLayer> staged, Usage usage) {
   Status added = static_cast<OverlayStaged&>(*staged).Commit(usage);
   if (!added.ok()) return added.code() == Code::kAlreadyExists ? Ok() : std::move(added);
-  ScheduleSync();
+  syncer_.Schedule();
   return Ok();
 }
 
@@ -254,7 +254,7 @@ Status Overlay::ReplaceLayer(const std::string& diff_id, const std::function<Sta
   if (back.code() == Code::kAlreadyExists) {
     back = Discard(aside);
   } else if (back.ok()) {
-    ScheduleSync();
+    syncer_.Schedule();
     back = Error(Code::kInternal, "nothing came in its place");
   }
   RETURN_IF_ERROR(brought, "replace layer ", diff_id);
@@ -455,16 +455,6 @@ Status Overlay::DiscardIn(Area& area, const std::string& path) {
   RETURN_IF_ERROR(area.Trash(path));
   ScheduleEmptyTrash();
   return Ok();
-}
-
-void Overlay::ScheduleSync() {
-  // One syncfs covers all that was committed before it began.
-  if (sync_posted_->exchange(true)) return;
-  syncer_.Post([store = store_, posted = sync_posted_] {
-    posted->store(false);
-    Status status = store->MakeDurable();
-    if (!status.ok()) LOG(ERROR) << "layer store: " << status.error().message();
-  });
 }
 
 void Overlay::ScheduleEmptyTrash() {

@@ -16,12 +16,15 @@ namespace berth::snapshotter {
 class OverlayStaged : public StagedLayer {
  public:
   // `path` is a staging directory of the store; `discard` gets it, unless it was committed.
+  // `writing` is held as long as this lives.
   OverlayStaged(std::shared_ptr<OverlayStore> store, std::string hex, std::string path,
-                std::function<Status(const std::string& path)> discard)
+                std::function<Status(const std::string& path)> discard,
+                std::shared_ptr<void> writing)
       : store_(std::move(store)),
         hex_(std::move(hex)),
         path_(std::move(path)),
-        discard_(std::move(discard)) {}
+        discard_(std::move(discard)),
+        writing_(std::move(writing)) {}
   ~OverlayStaged() override;
 
   Status MakeDirectory();
@@ -44,6 +47,7 @@ class OverlayStaged : public StagedLayer {
   const std::string hex_;
   std::string path_;  // empty once it is committed
   const std::function<Status(const std::string& path)> discard_;
+  const std::shared_ptr<void> writing_;
   UniqueFd dir_;
   bool opaque_root_ = false;
   std::optional<Seal> seal_;
