@@ -45,6 +45,7 @@ Result<RunningContainer> StartIt(Client& client, const RunOptions& options) {
   const std::string log_directory = StrCat(LogRoot(client.SocketPath()), "/", made.uid);
   rt::RunPodSandboxRequest run_pod;
   ASSIGN_OR_RETURN(*run_pod.mutable_config(), MakePodConfig(options, made.uid, log_directory));
+  run_pod.set_runtime_handler(options.runtime);
   rt::CreateContainerRequest create;
   ASSIGN_OR_RETURN(const std::string image_id, EnsureImage(client, options.image));
   ASSIGN_OR_RETURN(*create.mutable_config(), MakeContainerConfig(options, image_id, made.uid));
@@ -159,6 +160,7 @@ void AddRunCommand(Cli& cli) {
   command->add_option("--user", options.user, "UID[:GID], or a user's name in the image")
       ->check(Checked(CheckUser));
   command->add_option("--workdir", options.workdir, "Working directory");
+  command->add_option("--runtime", options.runtime, "Runtime handler, as configured");
   command->add_flag("--read-only", options.read_only, "Make the root file system read-only");
   command->add_flag("--host-network", options.host_network, "Use the machine's network");
   command->add_flag("--privileged", options.privileged, "All capabilities and devices");

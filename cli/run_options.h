@@ -23,6 +23,7 @@ struct RunOptions {
   std::string name;
   std::vector<std::string> ports, volumes, envs;
   std::string memory, cpus, user, workdir;
+  std::string runtime;  // a runtime handler; empty: the built-in one
   bool read_only = false, host_network = false, privileged = false;
 };
 
