@@ -17,6 +17,7 @@
 #include "cri/stream_calls.h"
 #include "daemon/image_setup.h"
 #include "daemon/instance_lock.h"
+#include "runtime/apparmor.h"
 #include "snapshotter/overlay.h"
 
 namespace berth::daemon {
@@ -25,6 +26,7 @@ namespace {
 
 // How long calls under way may take to end by themselves before they are cancelled.
 constexpr int64_t kStopGraceMs = 1000;
+constexpr int64_t kLoadProfileMs = 10'000;
 
 cri::stream::ServerOptions StreamOptionsOf(const config::Config::Streaming& config) {
   cri::stream::ServerOptions options;
@@ -34,6 +36,14 @@ cri::stream::ServerOptions StreamOptionsOf(const config::Config::Streaming& conf
   options.tls_key_file = config.tls_key_file;
   options.idle_timeout_ms = config.idle_timeout_s * 1000;
   return options;
+}
+
+// Before the first container; containers that do not need the profile run without it.
+void LoadAppArmorProfile() {
+  Status loaded = runtime::LoadDefaultAppArmorProfile(Context::WithTimeoutMs(kLoadProfileMs));
+  if (!loaded.ok()) {
+    LOG(WARNING) << "AppArmor: containers have no default profile: " << loaded.error().message();
+  }
 }
 
 }  // namespace
@@ -55,6 +65,7 @@ Status Daemon::Open() {
   ASSIGN_OR_RETURN(lifetime_, Context::Cancellable());
   ASSIGN_OR_RETURN(loop_, EventLoop::Start());
   RETURN_IF_ERROR(OpenImages());
+  LoadAppArmorProfile();
   config::Config found = config_;
   ASSIGN_OR_RETURN(found.runtime.shim_path,
                    FindHelper(config_.runtime.shim_path, "berth-shim", "runtime.shim_path"));

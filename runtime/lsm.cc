@@ -22,27 +22,6 @@ constexpr uint32_t kSensitivities = 16;
 constexpr char kFreeProcess[] = "system_u:system_r:spc_t:s0";
 constexpr char kFreeFile[] = "system_u:object_r:container_file_t:s0";
 
-bool KernelHasAppArmor() {
-  Result<std::string> enabled = ReadFile("/sys/module/apparmor/parameters/enabled", 16);
-  return enabled.ok() && enabled->starts_with('Y');
-}
-
-// Lines are "name (mode)". Nothing if the list cannot be read: then the kernel decides at the exec.
-std::optional<bool> IsProfileLoaded(const std::string& name) {
-  Result<std::string> profiles = ReadFile("/sys/kernel/security/apparmor/profiles");
-  if (!profiles.ok()) return std::nullopt;
-  const std::string prefix = name + " (";
-  for (std::string_view line : Split(*profiles, '\n')) {
-    if (line.starts_with(prefix)) return true;
-  }
-  return false;
-}
-
-Error NoProfile(const std::string& name, std::string_view why) {
-  return {Code::kFailedPrecondition,
-          StrCat("apparmor: profile \"", Printable(name), "\" cannot be applied: ", why)};
-}
-
 // One part of a label, between its ':'.
 Status CheckLabelPart(std::string_view field, const std::string& text) {
   const bool plain =
@@ -174,25 +153,6 @@ Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
                  StrCat(field, ": \"", Printable(text), "\" is no profile"));
   }
   return std::optional(profile);
-}
-
-Result<std::string> AppArmorProfileFor(const std::optional<SecurityProfile>& wanted,
-                                       bool privileged) {
-  if (wanted && wanted->type == ProfileType::kUnconfined) {
-    return std::string(KernelHasAppArmor() ? "unconfined" : "");
-  }
-  const bool is_default = !wanted || wanted->type == ProfileType::kRuntimeDefault;
-  if (is_default && privileged) return std::string();
-  const std::string name =
-      is_default ? kDefaultAppArmorProfile : WithoutLocalhost(wanted->localhost_ref);
-  if (!KernelHasAppArmor()) {
-    if (is_default) return std::string();
-    return NoProfile(name, "the kernel has no AppArmor");
-  }
-  const bool known_missing = !IsProfileLoaded(name).value_or(true);
-  if (known_missing && !wanted) return std::string();
-  if (known_missing) return NoProfile(name, "it is not loaded (see apparmor_parser(8))");
-  return name;
 }
 
 bool KernelHasSelinux() {

@@ -1,5 +1,6 @@
-// AppArmor and SELinux: what a container asks for, made into what the kernel is told, and refused
-// where the kernel cannot do it. Nothing that was asked for is left out in silence.
+// SELinux: what a container asks for, made into what the kernel is told, and refused where the
+// kernel cannot do it (AppArmor: runtime/apparmor.h). Nothing that was asked for is left out in
+// silence.
 #pragma once
 
 #include <optional>
@@ -11,21 +12,12 @@
 
 namespace berth::runtime {
 
-// The profile of containers that ask for the runtime's default one (config/apparmor/berth-default).
-inline constexpr char kDefaultAppArmorProfile[] = "berth-default";
-
 // Of a Localhost profile, whose name may be spelt "localhost/NAME".
 std::string WithoutLocalhost(const std::string& reference);
 
 // "runtime/default", "unconfined", "localhost/...": the older fields' spelling of a profile.
 Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
                                                          const std::string& text);
-
-// The profile to run under; empty: none. On a kernel without AppArmor the default is none. Without
-// a wish it is the default if that is loaded. FailedPrecondition names a profile that cannot be
-// had. A privileged container has no default.
-Result<std::string> AppArmorProfileFor(const std::optional<SecurityProfile>& wanted,
-                                       bool privileged);
 
 struct SelinuxLabels {
   std::string process, mount;  // empty: none

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/file.h"
+#include "runtime/apparmor.h"
 #include "runtime/lsm.h"
 #include "runtime/oci_spec_parts.h"
 #include "runtime/user_namespace.h"

@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "base/time.h"
 #include "base/undo.h"
+#include "runtime/apparmor.h"
 #include "runtime/container_lifecycle.h"
 #include "runtime/core.h"
 #include "runtime/lsm.h"

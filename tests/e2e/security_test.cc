@@ -167,7 +167,8 @@ TEST_F(Security, SeccompProfilesOfTheNode) {
   EXPECT_FAILS(RunToEnd(config), Code::kInvalidArgument, "seccomp_profile_path");
 }
 
-TEST_F(Security, AppArmorProfilesAreAppliedOrRefused) {
+// tests/e2e/apparmor_test.cc: where there is AppArmor.
+TEST_F(Security, AppArmorProfilesAreRefusedByAKernelWithout) {
   if (*Exists("/sys/module/apparmor")) GTEST_SKIP() << "this kernel has AppArmor";
   rt::ContainerConfig config = ShellConfig("echo ran");
   auto* profile = Context(config).mutable_apparmor();
