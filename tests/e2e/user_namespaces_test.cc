@@ -153,6 +153,7 @@ TEST_F(UserNamespaces, MountsAreLocked) {
   AddMount(config, volume, "/volume")->set_readonly(true);
   Context(config).mutable_capabilities()->add_add_capabilities("ALL");
   Context(config).mutable_seccomp()->set_profile_type(rt::SecurityProfile::Unconfined);
+  Context(config).mutable_apparmor()->set_profile_type(rt::SecurityProfile::Unconfined);
   Context(config).add_masked_paths("/proc/interrupts");
   Context(config).add_readonly_paths("/proc/sys");
   EXPECT_EQ(OutputOf(config), "mounted\n0\n");
