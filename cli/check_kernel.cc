@@ -101,10 +101,15 @@ void CheckSecurityModules(Findings& findings) {
   Finding finding{"security modules", Level::kOk, modules.empty() ? "none seen" : modules, ""};
   if (FirstLine("/sys/module/apparmor/parameters/enabled") == "Y") {
     auto profiles = ReadFile("/sys/kernel/security/apparmor/profiles", 4 << 20);
-    if (profiles.ok() && profiles->find("berth-default") == std::string::npos) {
+    if (!profiles.ok()) {
       finding.level = Level::kWarning;
       finding.advice =
-          "containers have no AppArmor profile: apparmor_parser -r /etc/apparmor.d/berth-default";
+          "AppArmor's profiles cannot be seen: mount securityfs on /sys/kernel/security";
+    } else if (profiles->find("berth-default") == std::string::npos) {
+      finding.level = Level::kWarning;
+      finding.advice =
+          "containers have no AppArmor profile: install the package apparmor, with which berthd "
+          "loads one at its start";
     }
   }
   findings.push_back(std::move(finding));

@@ -38,8 +38,8 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd, init-system-helpers (>= 1.52)")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "containernetworking-plugins, iptables, ca-certificates")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "runc, crun, apparmor")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "containernetworking-plugins, iptables, ca-certificates, apparmor")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "runc, crun")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     ${CMAKE_SOURCE_DIR}/packaging/debian/conffiles ${CMAKE_SOURCE_DIR}/packaging/debian/postinst
