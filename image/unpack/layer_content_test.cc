@@ -238,9 +238,9 @@ TEST_F(UnpackerTest, SymlinkedParentsAreResolvedInTheLayer) {
 //   CVE-2020-10696, CVE-2026-17106  names and links that climb: "name that climbs ...", "hard link
 //                                 up", "hard link below ...", "symlink flips with a directory"
 //   CVE-2019-14271                code of the image in the process that unpacks it: "iconv modules"
-// Elsewhere: CVE-2017-14992 and CVE-2025-58183 in MemoryStaysBounded, CVE-2014-9357 in
-// TheWorkerIsShutIn, CVE-2014-8179 in WrongDigestsAreDataLossAndNothingIsKept, CVE-2021-20291 in
-// TruncatedLayersOfSeveralPullsLockNothing.
+// Elsewhere: CVE-2017-14992 and CVE-2025-58183 in MemoryStaysBounded and HeadersHaveABound,
+// CVE-2014-9357 in TheWorkerIsShutIn, CVE-2014-8179 in WrongDigestsAreDataLossAndNothingIsKept,
+// CVE-2021-20291 in TruncatedLayersOfSeveralPullsLockNothing.
 TEST_F(UnpackerTest, HostileLayersStayInside) {
   const std::string dir = directory_;
   const auto any = Code::kOk;

@@ -16,6 +16,9 @@ inline constexpr int64_t kMaxFileBytes = int64_t{1} << 40;  // apparent size, ho
 inline constexpr int64_t kMaxOwner = 2147483647;            // larger ids are -1 to some tools
 inline constexpr size_t kMaxXattrBytes = 65536;             // of one value (XATTR_SIZE_MAX)
 inline constexpr size_t kMaxXattrs = 256;                   // of one entry
+// Of the tar, from one entry to the next without the content: headers, extended headers, sparse
+// map.
+inline constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 // Paths of directories whose times are set at the end.
 inline constexpr size_t kMaxDirectoryBytes = 128 << 20;
 // The uncompressed tar may be this large, or kMaxRatio times the blob beyond it. Deflate cannot

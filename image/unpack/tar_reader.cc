@@ -98,13 +98,27 @@ TarReader::~TarReader() {
   archive_read_free(archive_);
 }
 
+// libarchive keeps what it reads of an entry's headers, and has no bound for a sparse map.
+Result<std::string_view> TarReader::NextChunk() {
+  if (in_header_ && header_bytes_ > kMaxHeaderBytes) {
+    return Error(Code::kResourceExhausted,
+                 StrCat(last_path_.empty()
+                            ? "the headers of the first entry"
+                            : StrCat("the headers after entry \"", Printable(last_path_), "\""),
+                        " have more than ", kMaxHeaderBytes, " bytes"));
+  }
+  ASSIGN_OR_RETURN(std::string_view chunk, stream_.Next());
+  if (in_header_) header_bytes_ += chunk.size();
+  return chunk;
+}
+
 ssize_t TarReader::ReadCallback(archive* reader, void* self, const void** buffer) {
   auto& tar = *static_cast<TarReader*>(self);
   if (!std::exchange(tar.led_in_, true)) {
     *buffer = kLeadIn.data();
     return kLeadIn.size();
   }
-  auto chunk = tar.stream_.Next();
+  auto chunk = tar.NextChunk();
   if (!chunk.ok()) {
     tar.stream_status_ = std::move(chunk).error();
     archive_set_error(reader, EIO, "no more data");
@@ -120,8 +134,18 @@ Error TarReader::ReadError(std::string_view what) {
   return {code, StrCat(what, ": ", Printable(Text(archive_error_string(archive_))))};
 }
 
+// By itself, as what is skipped is not to be counted as a header's.
+int TarReader::SkipContent() {
+  in_header_ = false;
+  if (!std::exchange(in_entry_, false)) return ARCHIVE_OK;
+  return archive_read_data_skip(archive_);
+}
+
 Result<bool> TarReader::Next(TarEntry& entry) {
   archive_entry* found = nullptr;
+  if (SkipContent() < ARCHIVE_WARN) return ReadError("the layer is damaged");
+  in_header_ = true;
+  header_bytes_ = 0;
   // Not in the constructor, because it reads.
   if (!led_in_ &&
       (archive_read_open(archive_, this, nullptr, &ReadCallback, nullptr) != ARCHIVE_OK ||
@@ -134,6 +158,7 @@ Result<bool> TarReader::Next(TarEntry& entry) {
     return false;
   }
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return ReadError("the layer is not a tar");
+  in_entry_ = true;
   RETURN_IF_ERROR(Convert(found, entry));
   return true;
 }
@@ -142,6 +167,7 @@ Status TarReader::Convert(archive_entry* from, TarEntry& to) {
   const char* path = archive_entry_pathname(from);
   if (path == nullptr) return Error(Code::kDataLoss, "an entry's name cannot be read");
   to.path = path;
+  last_path_ = path;
   ASSIGN_OR_RETURN(to.type, TypeOf(from, to));
   to.link = Text(to.type == EntryType::kHardLink ? archive_entry_hardlink(from)
                                                  : archive_entry_symlink(from));
@@ -170,6 +196,7 @@ Status TarReader::Convert(archive_entry* from, TarEntry& to) {
 }
 
 Result<bool> TarReader::NextData(DataBlock& block) {
+  in_header_ = false;
   const void* bytes = nullptr;
   size_t size = 0;
   la_int64_t offset = 0;

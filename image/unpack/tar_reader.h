@@ -54,6 +54,8 @@ class TarReader {
 
  private:
   static ssize_t ReadCallback(archive* reader, void* self, const void** buffer);
+  Result<std::string_view> NextChunk();
+  int SkipContent();
   Error ReadError(std::string_view what);
   Status Convert(archive_entry* from, TarEntry& to);
 
@@ -61,6 +63,10 @@ class TarReader {
   Status stream_status_;
   archive* archive_;
   bool led_in_ = false;
+  bool in_entry_ = false;      // its content may not have been read
+  bool in_header_ = false;     // what libarchive reads now is no content
+  uint64_t header_bytes_ = 0;  // that it has read since the last entry
+  std::string last_path_;
 };
 
 }  // namespace berth::image
