@@ -11,9 +11,15 @@
 
 #include "base/failpoint.h"
 #include "base/thread.h"
-#include "image/room.h"
 
 namespace berth::image {
+
+namespace {
+
+// Its directory, its root, its record.
+constexpr uint64_t kInodesOfALayer = 3;
+
+}  // namespace
 
 Result<OneShotEvent> OneShotEvent::Create() {
   OneShotEvent out;
@@ -134,22 +140,28 @@ Status LayerFetcher::FetchOnce(const Context& context, const BlobSource& source,
   return Ok();
 }
 
-// What a layer takes unpacked nobody knows before; it is rarely less than the blob.
-Status LayerFetcher::CheckRoomFor(const std::vector<Layer>& layers) {
-  std::map<std::string, uint64_t> missing;
+// What a layer takes unpacked nobody knows before; it is rarely less than the blob. A place for
+// each layer: the need of one that is there is nothing.
+Result<std::unique_ptr<Room::Reservation>> LayerFetcher::ReserveRoom(
+    const std::vector<Layer>& layers) {
+  const uint64_t copies = unpacker_.keeps_blobs() ? 2 : 1;
+  std::vector<Room::Need> needs;
+  needs.reserve(layers.size());
+  std::set<std::string> missing;
   for (const Layer& layer : layers) {
-    if (layer.blob.size <= 0 || snapshotter_.HasLayer(layer.diff_id)) continue;
-    missing[layer.diff_id] = static_cast<uint64_t>(layer.blob.size);
+    Room::Need& need = needs.emplace_back(Room::Need{layer.diff_id});
+    if (snapshotter_.HasLayer(layer.diff_id)) continue;
+    missing.insert(layer.diff_id);
+    need.bytes = copies * static_cast<uint64_t>(std::max<int64_t>(layer.blob.size, 0));
+    need.inodes = kInodesOfALayer;
   }
-  uint64_t bytes = 0;
-  for (const auto& [diff_id, size] : missing) bytes += size;
-  if (missing.empty()) return Ok();
-  return CheckRoom(snapshotter_.root(), bytes, StrCat(missing.size(), " layers"));
+  return unpacker_.room().Reserve(needs, StrCat(missing.size(), " layers"));
 }
 
 Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
                                const std::vector<Layer>& layers, ProgressBoard& board) {
-  RETURN_IF_ERROR(CheckRoomFor(layers));
+  ASSIGN_OR_RETURN(const auto reserved, ReserveRoom(layers));
+  const uint64_t copies = unpacker_.keeps_blobs() ? 2 : 1;
   std::vector<LayerProgress> start;
   start.reserve(layers.size());
   for (const Layer& layer : layers) start.push_back({layer.Name(), 0, layer.blob.size});
@@ -169,6 +181,7 @@ Status LayerFetcher::EnsureAll(const Context& context, const BlobSource& source,
       int64_t done = 0;
       Status status = Ensure(context, source, layers[i], [&](LayerState state, int64_t bytes) {
         done = bytes;
+        reserved->Written(i, copies * static_cast<uint64_t>(bytes));
         board.Set(i, state, bytes);
       });
       if (status.ok()) continue;

@@ -58,7 +58,8 @@ class LayerFetcher {
                 const StateCallback& on_state);
   // All layers of an image, several at a time, telling the board. The first failure cancels the
   // context, which has to be cancellable, and is what is returned. ResourceExhausted, before a byte
-  // is asked for, if the disk has not even room for what is missing as it is compressed.
+  // is asked for, if the disk has not even room for what is missing as it is compressed, besides
+  // what other transfers are still going to write.
   Status EnsureAll(const Context& context, const BlobSource& source,
                    const std::vector<Layer>& layers, ProgressBoard& board);
   // What the layers, each counted once, take on disk.
@@ -72,7 +73,7 @@ class LayerFetcher {
         unpacker_(unpacker),
         snapshotter_(snapshotter) {}
 
-  Status CheckRoomFor(const std::vector<Layer>& layers);
+  Result<std::unique_ptr<Room::Reservation>> ReserveRoom(const std::vector<Layer>& layers);
   Status Fetch(const Context& context, const BlobSource& source, const Layer& layer,
                const StateCallback& on_state);
   Status FetchOnce(const Context& context, const BlobSource& source, const Layer& layer,

@@ -11,7 +11,6 @@
 #include <string>
 #include <utility>
 
-#include "image/room.h"
 #include "image/unpack/report.h"
 
 namespace berth::image {
@@ -186,7 +185,8 @@ LayerUnpacker::LayerUnpacker(std::string worker_path, snapshotter::Snapshotter& 
     : worker_path_(std::move(worker_path)),
       snapshotter_(snapshotter),
       cgroup_(std::move(cgroup)),
-      keep_blobs_(keep_blobs) {}
+      keep_blobs_(keep_blobs),
+      room_(snapshotter.root()) {}
 
 Result<LayerUnpack> LayerUnpacker::Begin(const UnpackRequest& request) {
   const std::string what = StrCat("unpack layer ", Printable(request.digest));

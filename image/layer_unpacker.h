@@ -10,6 +10,7 @@
 #include "base/process.h"
 #include "base/result.h"
 #include "image/pull_cgroup.h"
+#include "image/room.h"
 #include "snapshotter/snapshotter.h"
 
 namespace berth::image {
@@ -57,11 +58,16 @@ class LayerUnpacker {
                 PullCgroup cgroup = {}, bool keep_blobs = false);
   Result<LayerUnpack> Begin(const UnpackRequest& request);
 
+  // In the store, for all who bring layers into it.
+  Room& room() { return room_; }
+  bool keeps_blobs() const { return keep_blobs_; }
+
  private:
   std::string worker_path_;
   snapshotter::Snapshotter& snapshotter_;
   PullCgroup cgroup_;
   const bool keep_blobs_;
+  Room room_;
 };
 
 }  // namespace berth::image

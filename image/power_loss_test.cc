@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <random>
 #include <thread>
 
@@ -270,6 +271,35 @@ TEST_F(PowerLossTest, ADiskThatFillsUpLeavesNothing) {
   // Until what was written has been deleted.
   for (int i = 0; i < 100 && !Pull(reference).ok(); ++i) usleep(50'000);
   ExpectWhole(reference);
+}
+
+TEST_F(PowerLossTest, PullsDoNotCountOnTheSameRoom) {
+  const std::string first =
+      Offer("first", {MakeTar({{.path = "x", .content = Noise(50 << 20, 3)}})});
+  const std::string second =
+      Offer("second", {MakeTar({{.path = "z", .content = Noise(40 << 20, 4)}})});
+  std::atomic<bool> asked{false};
+  std::atomic<bool> go{false};
+  FakeRegistry::HookScope hook(
+      registry_, [&](const testing::ServerRequest& request) -> std::optional<testing::ServerReply> {
+        if (!request.path.ends_with(images_["first"].layers[0].digest)) return std::nullopt;
+        asked = true;
+        while (!go) usleep(1000);
+        return std::nullopt;
+      });
+  Result<std::shared_ptr<const Image>> pulled = Error(Code::kInternal, "not pulled");
+  std::thread puller([&] { pulled = Pull(first); });
+  while (!asked) usleep(1000);
+  auto refused = Pull(second);
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted);
+  EXPECT_THAT(refused.error().message(), HasSubstr("of which others are going to take 524"));
+  EXPECT_EQ(Fetched("second", 0), 0);
+  go = true;
+  puller.join();
+  EXPECT_TRUE(pulled.ok()) << pulled.error().message();
+  ASSERT_TRUE(store_->Remove(first).ok());
+  for (int i = 0; i < 100 && !Pull(second).ok(); ++i) usleep(50'000);
+  EXPECT_NE(store_->Find(second), nullptr);
 }
 
 TEST_F(PowerLossTest, AReadOnlyDiskIsNamedAndAWritableOneGoesOn) {
