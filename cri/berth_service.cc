@@ -130,6 +130,7 @@ grpc::Status BerthService::CollectGarbage(grpc::ServerContext*, const bv1::Colle
                                           bv1::CollectGarbageResponse* response) {
   return Answer([&]() -> berth::Status {
     ASSIGN_OR_RETURN(const size_t forgotten, parts_.images.ForgetIncomplete());
+    RETURN_IF_ERROR(parts_.images.ForgetUnfinished(""));
     ASSIGN_OR_RETURN(const auto collected, parts_.images.CollectLayers());
     response->set_removed_layers(collected.layers);
     response->set_freed_bytes(collected.bytes);

@@ -8,9 +8,12 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/time.h"
 #include "image/digest.h"
 #include "image/image_config.h"
 #include "image/reference.h"
+#include "image/room.h"
+#include "image/unfinished_pulls.h"
 #include "snapshotter/background.h"
 
 namespace berth::image {
@@ -28,6 +31,8 @@ constexpr char kSchema[] =
     "PRAGMA foreign_keys=ON;";
 
 constexpr size_t kMinIdPrefix = 3;
+// Of the disk. Kubelet begins to remove images at 85 percent, and does not know of these layers.
+constexpr int kFreePercentToKeepUnfinished = 15;
 
 bool IsDigestName(std::string_view name) {
   return name.find('@') != std::string_view::npos;
@@ -191,6 +196,7 @@ struct ImageStore::State {
   void IndexLocked() REQUIRES(mutex);
   Status ForgetLocked(ImageMap& from, const std::string& id) REQUIRES(mutex);
   ImageMap::iterator FindIncompleteLocked(const std::string& reference) REQUIRES(mutex);
+  Result<std::vector<std::string>> UnfinishedLayersLocked() REQUIRES(mutex);
   void SyncSoon();
 
   // Taken first: a collection excludes the beginning of a hold.
@@ -225,6 +231,7 @@ Result<std::unique_ptr<ImageStore>> ImageStore::Open(const std::string& database
                                                      const std::vector<std::string>& read_only) {
   ASSIGN_OR_RETURN(auto db, Database::Open(database_path));
   RETURN_IF_ERROR(db.Execute(kSchema), "image store ", database_path);
+  RETURN_IF_ERROR(UnfinishedPulls::CreateTable(db), "image store ", database_path);
   ASSIGN_OR_RETURN(auto images, ReadImages(db), "image store ", database_path);
   ImageMap incomplete;
   for (auto it = images.begin(); it != images.end();) {
@@ -307,6 +314,28 @@ std::vector<std::shared_ptr<const Image>> ImageStore::List() {
   return out;
 }
 
+Status ImageStore::NoteUnfinished(const Image& image) {
+  RETURN_IF_ERROR(CheckDigest(image.id, "image id"));
+  if (HasAllLayers(state_->snapshotter, image)) return Ok();
+  MutexLock lock(state_->mutex);
+  RETURN_IF_ERROR(
+      UnfinishedPulls::Begin(state_->database, image.id, image.config.diff_ids, WallNs()));
+  state_->SyncSoon();
+  return Ok();
+}
+
+Result<size_t> ImageStore::ForgetUnfinished(const std::string& except) {
+  MutexLock lock(state_->mutex);
+  return UnfinishedPulls::Forget(state_->database, except);
+}
+
+Result<std::vector<std::string>> ImageStore::State::UnfinishedLayersLocked() {
+  if (FreePercent(snapshotter.root()) < kFreePercentToKeepUnfinished) {
+    RETURN_IF_ERROR(UnfinishedPulls::Forget(database, ""));
+  }
+  return UnfinishedPulls::Layers(database, WallNs());
+}
+
 Status ImageStore::Put(const Image& image) {
   RETURN_IF_ERROR(CheckDigest(image.id, "image id"));
   MutexLock lock(state_->mutex);
@@ -323,6 +352,7 @@ Status ImageStore::Put(const Image& image) {
   ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(state_->database), "record image ",
                    image.id);
   RETURN_IF_ERROR(WriteImage(state_->database, merged), "record image ", image.id);
+  RETURN_IF_ERROR(UnfinishedPulls::End(state_->database, image.id), "record image ", image.id);
   RETURN_IF_ERROR(transaction.Commit(), "record image ", image.id);
   state_->incomplete.erase(merged.id);
   TakeNames(merged, state_->images);
@@ -411,6 +441,8 @@ Result<std::optional<ImageStore::Collected>> ImageStore::TryCollect(
         used.insert(image->config.diff_ids.begin(), image->config.diff_ids.end());
       }
     }
+    ASSIGN_OR_RETURN(const auto unfinished, state_->UnfinishedLayersLocked(), "collect layers");
+    used.insert(unfinished.begin(), unfinished.end());
   }
   ASSIGN_OR_RETURN(auto layers, state_->snapshotter.ListLayers(), "collect layers");
   for (const std::string& layer : layers) {

@@ -40,6 +40,13 @@ class ImageStore {
   std::shared_ptr<const Image> Find(const std::string& reference);
   std::vector<std::shared_ptr<const Image>> List();
 
+  // Before the layers of the image are brought: those that are, should it end there, stay for its
+  // next pull, up to a day (unfinished_pulls.h) and while a seventh of the disk is free. Ends with
+  // Put(). Nothing if all layers are there.
+  Status NoteUnfinished(const Image& image);
+  // All such images but the one (an id, or empty), when room is needed: the next collection takes
+  // their layers. Returns how many there were.
+  Result<size_t> ForgetUnfinished(const std::string& except);
   // Adds the image, or adds its names to the one with the same id; a tag that pointed elsewhere
   // moves.
   Status Put(const Image& image);
@@ -51,7 +58,8 @@ class ImageStore {
     uint64_t layers = 0, bytes = 0;
     bool postponed = false;  // something holds layers; it happens when that ends
   };
-  // Drops layers that neither an image nor, by the callback, a container uses.
+  // Drops layers that neither an image nor, by the callback, a container uses, nor an unfinished
+  // pull has brought.
   Result<Collected> CollectLayers();
   // Images of which a layer is missing; returns how many there were.
   Result<size_t> ForgetIncomplete();

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "image/digest.h"
 #include "image/image_config.h"
+#include "image/unfinished_pulls.h"
 #include "snapshotter/overlay.h"
 #include "tests/testing/temp_dir.h"
 
@@ -260,6 +261,57 @@ TEST_F(ImageStoreTest, AnImageThatLostALayerKeepsTheOthersForItsNextPull) {
   lose();
   EXPECT_TRUE(store_->Remove("busybox").ok());
   EXPECT_THAT(Layers(), IsEmpty());
+}
+
+TEST_F(ImageStoreTest, AnUnfinishedPullKeepsWhatItHasBrought) {
+  const std::string layer_a = AddLayer("a");
+  const std::string stray = AddLayer("stray");
+  const Image image = MakeImage({layer_a, DigestOf("b")}, {kTag});
+  ASSERT_TRUE(store_->NoteUnfinished(image).ok());
+  for (int restarted = 0; restarted < 2; ++restarted) {
+    ASSERT_TRUE(store_->CollectLayers().ok());
+    EXPECT_THAT(Layers(), UnorderedElementsAre(layer_a));
+    EXPECT_THAT(store_->List(), IsEmpty());
+    Open();
+  }
+  // Finished, it is an image like others, whose layers go with it.
+  AddLayer("b");
+  Put(image);
+  EXPECT_EQ(*store_->ForgetUnfinished(""), 0u);
+  EXPECT_TRUE(store_->Remove("busybox").ok());
+  EXPECT_THAT(Layers(), IsEmpty());
+  // Of one that has everything nothing is noted.
+  AddLayer("a");
+  AddLayer("b");
+  ASSERT_TRUE(store_->NoteUnfinished(image).ok());
+  ASSERT_TRUE(store_->CollectLayers().ok());
+  EXPECT_THAT(Layers(), IsEmpty());
+}
+
+TEST_F(ImageStoreTest, UnfinishedPullsAreForgotten) {
+  const Image first = MakeImage({AddLayer("a"), DigestOf("missing")}, {kTag});
+  const Image second = MakeImage({AddLayer("b"), DigestOf("missing")}, {kTag});
+  ASSERT_TRUE(store_->NoteUnfinished(first).ok());
+  ASSERT_TRUE(store_->NoteUnfinished(second).ok());
+  EXPECT_EQ(*store_->ForgetUnfinished(second.id), 1u);
+  ASSERT_TRUE(store_->CollectLayers().ok());
+  EXPECT_THAT(Layers(), UnorderedElementsAre(DigestOf("b")));
+
+  // By their age, and with a clock that was wrong.
+  const int64_t age = kUnfinishedKeptNs;
+  for (const auto& [shift, stays] :
+       {std::pair{age - 60'000'000'000, true}, {age, false}, {int64_t{-60'000'000'000}, false}}) {
+    AddLayer("b");
+    ASSERT_TRUE(store_->NoteUnfinished(second).ok());
+    store_.reset();
+    auto db = Database::Open(dir_ / "meta.db");
+    ASSERT_TRUE(db.ok());
+    const std::string update = StrCat("UPDATE unfinished_pulls SET begun_at = begun_at - ", shift);
+    ASSERT_TRUE(db->Execute(update.c_str()).ok());
+    Open();
+    ASSERT_TRUE(store_->CollectLayers().ok());
+    EXPECT_EQ(Layers().contains(DigestOf("b")), stays) << shift;
+  }
 }
 
 TEST_F(ImageStoreTest, PinnedStaysPinned) {

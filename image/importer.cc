@@ -62,6 +62,9 @@ Result<std::vector<std::shared_ptr<const Image>>> Importer::Import(const Context
     return StreamMember(call, source, content.layer_members.at(layer.diff_id), sink);
   };
   const std::vector<LayerFetcher::Layer> layers = DistinctLayers(content);
+  for (const ArchivedImage& archived : content.images) {
+    RETURN_IF_ERROR(store_.NoteUnfinished(archived.image), what);
+  }
   RETURN_IF_ERROR(fetcher_->EnsureAll(context, blobs, layers, board), what);
 
   std::vector<std::shared_ptr<const Image>> out;

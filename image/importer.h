@@ -30,8 +30,8 @@ class Importer {
 
   // Layers take the way that those of pulls do: through a sandboxed berth-unpack, checked by
   // digest. Images come into the store when all layers of all of them are there. Of a failure only
-  // whole layers stay, until the next collection. The context has to be cancellable: the first
-  // failure cancels it.
+  // whole layers stay, for the next try (ImageStore::NoteUnfinished). The context has to be
+  // cancellable: the first failure cancels it.
   Result<std::vector<std::shared_ptr<const Image>>> Import(const Context& context,
                                                            ArchiveSource& source,
                                                            const ImportRequest& request);

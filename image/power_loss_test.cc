@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "image/room.h"
 #include "image/store_verifier.h"
 #include "snapshotter/overlay.h"
 #include "tests/testing/fake_registry.h"
@@ -221,6 +222,32 @@ TEST_F(PowerLossTest, OfAnImageThatLostALayerOnlyThatIsPulledAgain) {
   EXPECT_EQ(Fetched("v1", 1), 2);
 }
 
+TEST_F(PowerLossTest, WhatAnUnfinishedPullHasOnTheDiskIsNotPulledAgain) {
+  PullerOptions one_by_one;
+  one_by_one.max_parallel_layers = 1;
+  Open(one_by_one);
+  const std::string reference =
+      Offer("v1", {MakeTar({{.path = "large", .content = Noise(1 << 20, 5)}}),
+                   MakeTar({{.path = "base", .content = kBase}})});
+  const std::string last = images_["v1"].layers[1].digest;
+  {
+    FakeRegistry::HookScope hook(
+        registry_,
+        [&](const testing::ServerRequest& request) -> std::optional<testing::ServerReply> {
+          if (!request.path.ends_with(last)) return std::nullopt;
+          return testing::ServerReply{.status = 404};
+        });
+    EXPECT_EQ(Pull(reference).code(), Code::kNotFound);
+  }
+  ASSERT_TRUE(snapshotter_->MakeDurable().ok());
+  usleep(500'000);
+  Cut();
+  Reboot();
+  EXPECT_EQ(Layers(), std::set{images_["v1"].diff_ids[0]});
+  ASSERT_TRUE(Pull(reference).ok());
+  EXPECT_EQ(Fetched("v1", 0), 1);
+}
+
 TEST_F(PowerLossTest, AWorkerKilledAtAnyMomentLeavesWholeLayersOnly) {
   const std::string reference =
       Offer("v1", {MakeTar({{.path = "base", .content = kBase}}), ManyFiles()});
@@ -271,6 +298,49 @@ TEST_F(PowerLossTest, ADiskThatFillsUpLeavesNothing) {
   // Until what was written has been deleted.
   for (int i = 0; i < 100 && !Pull(reference).ok(); ++i) usleep(50'000);
   ExpectWhole(reference);
+}
+
+TEST_F(PowerLossTest, ADiskThatIsNearlyFullKeepsNothingOfUnfinishedPulls) {
+  Image image;
+  image.id = StrCat("sha256:", std::string(64, '1'));
+  image.config.diff_ids = {StrCat("sha256:", std::string(64, 'a')),
+                           StrCat("sha256:", std::string(64, 'b'))};
+  auto staged = snapshotter_->Stage(image.config.diff_ids[0]);
+  ASSERT_TRUE(staged.ok());
+  ASSERT_TRUE(snapshotter_->Commit(std::move(*staged), {4096, 1}).ok());
+  ASSERT_TRUE(store_->NoteUnfinished(image).ok());
+  ASSERT_TRUE(store_->CollectLayers().ok());
+  EXPECT_EQ(Layers().size(), 1u);
+  ASSERT_TRUE(Succeeds(StrCat("fallocate -l 76M ", dir_ / "filler")));
+  ASSERT_LT(FreePercent(dir_.path()), 15);
+  ASSERT_TRUE(store_->CollectLayers().ok());
+  EXPECT_THAT(Layers(), IsEmpty());
+}
+
+TEST_F(PowerLossTest, WhatAPullLeftUnfinishedGivesWayToAnother) {
+  PullerOptions one_by_one;
+  one_by_one.max_parallel_layers = 1;
+  Open(one_by_one);
+  const std::string first = Offer("first", {MakeTar({{.path = "x", .content = Noise(40 << 20, 3)}}),
+                                            MakeTar({{.path = "y", .content = "small"}})});
+  const std::string second =
+      Offer("second", {MakeTar({{.path = "z", .content = Noise(50 << 20, 4)}})});
+  const std::string small = images_["first"].layers[1].digest;
+  {
+    FakeRegistry::HookScope hook(
+        registry_,
+        [&](const testing::ServerRequest& request) -> std::optional<testing::ServerReply> {
+          if (!request.path.ends_with(small)) return std::nullopt;
+          return testing::ServerReply{.status = 404};
+        });
+    EXPECT_EQ(Pull(first).code(), Code::kNotFound);
+  }
+  ASSERT_TRUE(store_->CollectLayers().ok());
+  EXPECT_EQ(Layers(), std::set{images_["first"].diff_ids[0]});
+  EXPECT_EQ(Pull(second).code(), Code::kResourceExhausted);
+  // Until what was there has been deleted.
+  for (int i = 0; i < 100 && !Pull(second).ok(); ++i) usleep(50'000);
+  EXPECT_EQ(Layers(), std::set{images_["second"].diff_ids[0]});
 }
 
 TEST_F(PowerLossTest, PullsDoNotCountOnTheSameRoom) {

@@ -37,6 +37,7 @@ struct Flight {
   ProgressBoard progress;
   Result<ImagePtr> result = ImagePtr();  // valid after done
   int callers = 0;                       // guarded by the puller's mutex
+  std::string image_id;                  // once it is known; of the flight's thread
   std::thread thread;
 };
 
@@ -66,6 +67,7 @@ struct Puller::State {
                                        const RegistryAuth& auth);
   void Run(const std::string& key, const std::shared_ptr<Flight>& flight,
            const Reference& reference, const RegistryAuth& auth);
+  void MakeRoom(const Flight& flight);
   void Conclude(Flight& flight);
   Result<ImagePtr> Pull(const Job& job);
   Result<ImagePtr> PullNew(const Job& job, Repository& repository);
@@ -168,6 +170,7 @@ void Puller::State::Run(const std::string& key, const std::shared_ptr<Flight>& f
     LayerHold hold(store);
     flight->result = Pull(Job{reference, auth, *flight});
   }
+  if (flight->result.code() == Code::kResourceExhausted) MakeRoom(*flight);
   Conclude(*flight);
   {
     MutexLock lock(mutex);
@@ -175,6 +178,16 @@ void Puller::State::Run(const std::string& key, const std::shared_ptr<Flight>& f
     if (it != flights.end() && it->second == flight) flights.erase(it);
   }
   flight->done.Signal();
+}
+
+// For the next try of a pull that found none: what other pulls left unfinished goes. Not if a
+// document was too large, when there is no image yet, or a layer met a bound or a full disk, which
+// ends the context.
+void Puller::State::MakeRoom(const Flight& flight) {
+  const bool refused = !flight.image_id.empty() && flight.context.Check("pull").ok();
+  if (refused) (void)store.ForgetUnfinished(flight.image_id);
+  // What it cannot remove stays for the next collection.
+  (void)store.CollectLayers();
 }
 
 // A failure is for the callers to tell.
@@ -250,6 +263,10 @@ Result<ImagePtr> Puller::State::PullNew(const Job& job, Repository& repository) 
   ASSIGN_OR_RETURN(Found found, FindImage(job, repository));
   job.flight.times.ManifestRead();
   Image& image = found.image;
+  job.flight.image_id = image.id;
+  // A full disk is for what follows to tell.
+  Status noted = store.NoteUnfinished(image);
+  if (!noted.ok()) LOG(WARNING) << "note a pull that begins: " << noted.error().message();
   std::vector<LayerFetcher::Layer> layers;
   for (size_t i = 0; i < found.manifest.layers.size(); ++i) {
     layers.push_back({found.manifest.layers[i], image.config.diff_ids[i]});

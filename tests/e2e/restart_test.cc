@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
+#include "tests/testing/fake_registry.h"
 
 namespace berth::e2e {
 namespace {
@@ -166,6 +167,29 @@ std::string NameOf(const ::testing::TestParamInfo<std::string_view>& tested) {
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(Failpoints, Crash, ::testing::ValuesIn(kFailpoints), NameOf);
+
+// Of three layers the first has come when the daemon dies: it is not asked for again.
+TEST(InterruptedPull, GoesOnWhereItWas) {
+  testing::TestImage source;
+  for (const char* name : {"a", "b", "c"}) {
+    source.layers.push_back({testing::MakeTar({{.path = name, .content = name}})});
+  }
+  const testing::BuiltImage built = testing::BuildImage(source);
+  testing::FakeRegistry registry;
+  registry.Add("v1", built);
+  auto node = Node::Start(
+      {.failpoint = "pull.layer_committed", .config = "[image]\nmax_parallel_layers = 1\n"});
+  ASSERT_OK(node);
+  rt::PullImageRequest pull;
+  pull.mutable_image()->set_image(StrCat(registry.address(), "/app:v1"));
+  EXPECT_FALSE((*node)->cri().Call(pull).ok()) << "the failpoint was not reached";
+  ASSERT_OK((*node)->StopDaemon(SIGKILL));
+  ASSERT_OK((*node)->StartDaemon());
+  ASSERT_OK((*node)->cri().Call(pull));
+  for (const testing::Blob& layer : built.layers) {
+    EXPECT_EQ(registry.Count("GET", layer.digest), 1) << layer.digest;
+  }
+}
 
 // Where the two differ: what a user namespace and volumes of images leave half made.
 class CrashInAUserNamespace : public Crash {};
