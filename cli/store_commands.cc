@@ -107,6 +107,7 @@ Result<int> CollectGarbage(Cli& cli, Client& client) {
 
 std::string DescribeDamage(const bv1::VerifyStoreResponse& news) {
   std::string text = StrCat(Printable(news.layer()), ": ", Printable(news.problem(), 1024), "\n");
+  if (!news.store().empty()) text += StrCat("  in ", Printable(news.store(), 512), "\n");
   for (const std::string& image : news.images()) {
     text += StrCat("  image ", Printable(image, 512), "\n");
   }

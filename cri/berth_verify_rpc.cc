@@ -15,6 +15,7 @@ bv1::VerifyStoreResponse ToPb(const image::VerifiedLayer& layer) {
   out.set_done_layers(layer.done);
   out.set_total_layers(layer.total);
   out.set_layer(layer.diff_id);
+  out.set_store(ToUtf8(layer.store));
   out.set_problem(ToUtf8(layer.problem));
   out.set_repaired(layer.repaired);
   for (const std::string& image : layer.images) out.add_images(image);

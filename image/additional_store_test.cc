@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "image/store_verifier.h"
 #include "snapshotter/overlay.h"
 #include "tests/testing/fake_registry.h"
 #include "tests/testing/puller_fixture.h"
@@ -138,6 +139,40 @@ TEST_F(AdditionalStoreTest, NothingTakesThemAway) {
   ASSERT_TRUE(collected.ok());
   EXPECT_EQ(collected->layers, 0u);
   EXPECT_TRUE(snapshotter_->HasLayer(diff_ids_[0]));
+}
+
+TEST_F(AdditionalStoreTest, DamageInItIsToldAndLeftAlone) {
+  ASSERT_TRUE(Pull(Offer("v2", {"lower", "another"})).ok());
+  StoreVerifier verifier(*snapshotter_, *store_, *puller_);
+  std::vector<VerifiedLayer> damaged;
+  size_t looked_at = 0;
+  const auto verify = [&] {
+    damaged.clear();
+    Status verified = verifier.Verify(Context::WithTimeoutMs(60'000), true, [&](const auto& layer) {
+      looked_at = layer.done;
+      if (!layer.problem.empty()) damaged.push_back(layer);
+      return true;
+    });
+    EXPECT_TRUE(verified.ok()) << verified.error().message();
+  };
+  verify();
+  EXPECT_EQ(looked_at, 3u);
+  EXPECT_THAT(damaged, IsEmpty());
+
+  const std::string file =
+      StrCat(dir_ / "other-store", "/layers/", diff_ids_[1].substr(7), "/fs/upper");
+  ASSERT_EQ(truncate(file.c_str(), 2), 0);
+  const std::string before = Everything();
+  verify();
+  ASSERT_EQ(damaged.size(), 1u);
+  EXPECT_EQ(damaged[0].diff_id, diff_ids_[1]);
+  EXPECT_EQ(damaged[0].store, dir_ / "other-store");
+  EXPECT_EQ(damaged[0].problem, "its files have 2 bytes instead of 8");
+  EXPECT_THAT(damaged[0].images, ElementsAre(reference_));
+  EXPECT_FALSE(damaged[0].repaired);
+  EXPECT_THAT(damaged[0].not_repaired, HasSubstr("its store is only read"));
+  EXPECT_EQ(Everything(), before);
+  before_ = before;
 }
 
 TEST_F(AdditionalStoreTest, APullTakesItsLayersAndBringsTheOthers) {

@@ -126,6 +126,41 @@ TEST_F(StoreVerifierTest, ARepairThatFailsLeavesEverythingAsItWas) {
   EXPECT_TRUE(Verify(true)[0].repaired);
 }
 
+TEST_F(StoreVerifierTest, ALayerWithoutItsFilesIsDamaged) {
+  const std::string layer = StrCat(dir_ / "store", "/layers/", lower_.substr(7));
+  ASSERT_EQ(rename(StrCat(layer, "/fs").c_str(), StrCat(layer, "/away").c_str()), 0);
+  auto damaged = Verify(true);
+  ASSERT_EQ(damaged.size(), 1u);
+  EXPECT_EQ(damaged[0].problem, "its files are missing");
+  EXPECT_TRUE(damaged[0].repaired) << damaged[0].not_repaired;
+  EXPECT_EQ(LayerFile(lower_, "lower"), "one");
+}
+
+TEST_F(StoreVerifierTest, KeptBlobsAreReadToo) {
+  puller_.reset();
+  unpacker_ = std::make_unique<LayerUnpacker>(WorkerPath(), *snapshotter_, PullCgroup(), true);
+  puller_ = std::make_unique<Puller>(PullerOptions{}, *unpacker_, *snapshotter_, *store_);
+  ASSERT_TRUE(store_->Remove(reference_).ok());
+  ASSERT_TRUE(Pull(reference_).ok());
+  EXPECT_THAT(Verify(false), IsEmpty());
+
+  const std::string blob = StrCat(dir_ / "store", "/layers/", upper_.substr(7), "/blob");
+  const std::string flip = StrCat("printf x | dd conv=notrunc status=none bs=1 seek=20 of=", blob);
+  const std::pair<std::string, std::string> kDamages[] = {
+      {flip, "its kept blob is sha256:"},
+      {StrCat("truncate -s 9 ", blob), "its kept blob has 9 bytes instead of "},
+      {StrCat("rm ", blob), "its kept blob is missing"}};
+  for (const auto& [command, problem] : kDamages) {
+    ASSERT_EQ(std::system(command.c_str()), 0);
+    auto damaged = Verify(true);
+    ASSERT_EQ(damaged.size(), 1u) << problem;
+    EXPECT_EQ(damaged[0].diff_id, upper_);
+    EXPECT_THAT(damaged[0].problem, HasSubstr(problem));
+    EXPECT_TRUE(damaged[0].repaired) << damaged[0].not_repaired;
+    EXPECT_THAT(Verify(false), IsEmpty());
+  }
+}
+
 TEST_F(StoreVerifierTest, AnImportedImageHasToBeImportedAgain) {
   Image imported = *store_->Find(reference_);
   ASSERT_TRUE(store_->Remove(reference_).ok());

@@ -20,7 +20,6 @@
 #include "snapshotter/overlay_staged.h"
 #include "snapshotter/overlay_store.h"
 #include "snapshotter/read_only_store.h"
-#include "snapshotter/seal_tree.h"
 #include "snapshotter/tree_usage.h"
 #include "snapshotter/usage_cache.h"
 
@@ -71,6 +70,9 @@ class Overlay : public Snapshotter {
   Result<LayerDirectory> OpenLayer(const std::string& diff_id) override;
   Result<KeptBlob> OpenBlob(const std::string& diff_id) override;
   Status VerifyLayer(const Context& context, const std::string& diff_id) override;
+  std::vector<ReadOnlyLayer> ReadOnlyLayers() override;
+  Status VerifyReadOnlyLayer(const Context& context, const ReadOnlyLayer& layer) override;
+  Result<KeptBlob> OpenReadOnlyBlob(const ReadOnlyLayer& layer) override;
   Status ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) override;
   Status RemoveLayer(const std::string& diff_id) override;
 
@@ -103,6 +105,7 @@ class Overlay : public Snapshotter {
     size_t store = 0;
   };
   Result<Place> FindLayer(const std::string& hex);
+  Result<Place> FindReadOnly(const ReadOnlyLayer& layer, const std::string& hex);
   int RootOf(const Place& place) const {
     return place.store == 0 ? store_->root_fd() : read_only_[place.store - 1]->root_fd();
   }
@@ -208,16 +211,7 @@ Result<LayerDirectory> Overlay::OpenLayer(const std::string& diff_id) {
 Result<KeptBlob> Overlay::OpenBlob(const std::string& diff_id) {
   ASSIGN_OR_RETURN(auto hex, LayerHex(diff_id));
   ASSIGN_OR_RETURN(const Place place, FindLayer(hex));
-  if (place.record.blob.empty()) {
-    return Error(Code::kNotFound, StrCat("the blob of layer ", diff_id, " was not kept"));
-  }
-  KeptBlob out;
-  out.digest = place.record.blob;
-  out.compression = place.record.compression;
-  out.size_bytes = place.record.blob_bytes;
-  ASSIGN_OR_RETURN(out.file,
-                   OpenAt(RootOf(place), StrCat("layers/", hex, "/blob"), O_RDONLY | O_NOFOLLOW));
-  return out;
+  return OpenStoredBlob(RootOf(place), hex, place.record);
 }
 
 Result<std::vector<std::string>> Overlay::ListLayers() {
@@ -232,9 +226,37 @@ Status Overlay::VerifyLayer(const Context& context, const std::string& diff_id) 
   if (!store_->FindLayer(hex, &record)) {
     return Error(Code::kNotFound, StrCat("layer ", diff_id, " is not in ", root()));
   }
-  if (!record.seal) return Error(Code::kFailedPrecondition, "it has no seal");
-  ASSIGN_OR_RETURN(auto layer, OpenLayer(diff_id));
-  return VerifyTree(context, layer.dir.get(), layer.opaque_root, *record.seal);
+  return VerifyStoredLayer(context, store_->root_fd(), hex, record);
+}
+
+std::vector<ReadOnlyLayer> Overlay::ReadOnlyLayers() {
+  std::vector<ReadOnlyLayer> out;
+  for (const auto& store : read_only_) {
+    for (const auto& [hex, record] : store->layers()) {
+      out.push_back({store->root(), StrCat("sha256:", hex)});
+    }
+  }
+  return out;
+}
+
+Result<Overlay::Place> Overlay::FindReadOnly(const ReadOnlyLayer& layer, const std::string& hex) {
+  for (size_t i = 0; i < read_only_.size(); ++i) {
+    const LayerRecord* record = read_only_[i]->FindLayer(hex);
+    if (read_only_[i]->root() == layer.store && record != nullptr) return Place{*record, i + 1};
+  }
+  return Error(Code::kNotFound, StrCat("layer ", layer.diff_id, " is not in ", layer.store));
+}
+
+Status Overlay::VerifyReadOnlyLayer(const Context& context, const ReadOnlyLayer& layer) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(layer.diff_id));
+  ASSIGN_OR_RETURN(const Place place, FindReadOnly(layer, hex));
+  return VerifyStoredLayer(context, RootOf(place), hex, place.record);
+}
+
+Result<KeptBlob> Overlay::OpenReadOnlyBlob(const ReadOnlyLayer& layer) {
+  ASSIGN_OR_RETURN(auto hex, LayerHex(layer.diff_id));
+  ASSIGN_OR_RETURN(const Place place, FindReadOnly(layer, hex));
+  return OpenStoredBlob(RootOf(place), hex, place.record);
 }
 
 Status Overlay::ReplaceLayer(const std::string& diff_id, const std::function<Status()>& bring) {

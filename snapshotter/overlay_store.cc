@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "snapshotter/names.h"
+#include "snapshotter/seal_tree.h"
 
 namespace berth::snapshotter {
 
@@ -56,6 +57,30 @@ Result<LayerRecord> ReadLayerRecord(int dir, const std::string& path) {
   if (text.code() == Code::kResourceExhausted) return Error(Code::kDataLoss, "record is too long");
   if (!text.ok()) return std::move(text).error();
   return ParseLayerRecord(*text);
+}
+
+Status VerifyStoredLayer(const Context& context, int root, const std::string& hex,
+                         const LayerRecord& record) {
+  if (!record.seal) return Error(Code::kFailedPrecondition, "it has no seal");
+  const auto dir = OpenAt(root, StrCat("layers/", hex, "/fs"), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (dir.code() == Code::kNotFound) return Error(Code::kDataLoss, "its files are missing");
+  if (!dir.ok()) return dir.error();
+  return VerifyTree(context, dir->get(), record.opaque_root, *record.seal);
+}
+
+Result<KeptBlob> OpenStoredBlob(int root, const std::string& hex, const LayerRecord& record) {
+  if (record.blob.empty()) {
+    return Error(Code::kNotFound, StrCat("the blob of layer sha256:", hex, " was not kept"));
+  }
+  KeptBlob out;
+  out.digest = record.blob;
+  out.compression = record.compression;
+  out.size_bytes = record.blob_bytes;
+  auto file = OpenAt(root, StrCat("layers/", hex, "/blob"), O_RDONLY | O_NOFOLLOW);
+  if (file.code() == Code::kNotFound) return Error(Code::kDataLoss, "its kept blob is missing");
+  if (!file.ok()) return std::move(file).error();
+  out.file = std::move(*file);
+  return out;
 }
 
 Result<std::shared_ptr<OverlayStore>> OverlayStore::Open(const std::string& root) {

@@ -34,6 +34,10 @@ Result<LayerRecord> ParseLayerRecord(std::string_view text);
 // Of the layer in that directory below `dir`. DataLoss or NotFound if it is incomplete, as a power
 // loss may leave it; any other error says nothing about the layer.
 Result<LayerRecord> ReadLayerRecord(int dir, const std::string& path);
+// What Snapshotter says of them, for a layer of that record in the store whose root is `root`.
+Status VerifyStoredLayer(const Context& context, int root, const std::string& hex,
+                         const LayerRecord& record);
+Result<KeptBlob> OpenStoredBlob(int root, const std::string& hex, const LayerRecord& record);
 
 // Thread-safe. Paths are relative to root_fd().
 class OverlayStore {

@@ -22,6 +22,7 @@ class ReadOnlyStore {
   const std::string& root() const { return root_; }
   // Null if it is not here.
   const LayerRecord* FindLayer(const std::string& hex) const;
+  const std::map<std::string, LayerRecord>& layers() const { return layers_; }  // by hex
 
  private:
   ReadOnlyStore(std::string root, UniqueFd root_fd)

@@ -40,6 +40,12 @@ struct KeptBlob {
   std::string compression;  // the keeper's word for it
 };
 
+// A layer of a read-only store that is used beside the snapshotter's own.
+struct ReadOnlyLayer {
+  std::string store;  // the root of that store
+  std::string diff_id;
+};
+
 // A layer that is being written. Its destructor removes it unless it was committed.
 class StagedLayer {
  public:
@@ -94,11 +100,16 @@ class Snapshotter {
   virtual Result<std::vector<std::string>> ListLayers() = 0;
   // NotFound if there is none. The caller sees to it that it stays.
   virtual Result<LayerDirectory> OpenLayer(const std::string& diff_id) = 0;
-  // NotFound if the layer's blob was not kept.
+  // NotFound if the layer's blob was not kept, DataLoss if it was and has gone.
   virtual Result<KeptBlob> OpenBlob(const std::string& diff_id) = 0;
   // Reads the whole layer, and compares it with its seal: DataLoss says what is not as it was
   // unpacked, FailedPrecondition that it has no seal.
   virtual Status VerifyLayer(const Context& context, const std::string& diff_id) = 0;
+  // The layers of read-only stores, those that the own store has, too. The calls above speak of one
+  // of them only where the own store has none, or (ListLayers(), VerifyLayer()) never.
+  virtual std::vector<ReadOnlyLayer> ReadOnlyLayers() = 0;
+  virtual Status VerifyReadOnlyLayer(const Context& context, const ReadOnlyLayer& layer) = 0;
+  virtual Result<KeptBlob> OpenReadOnlyBlob(const ReadOnlyLayer& layer) = 0;
   // Puts another in the place of a layer: takes it out of the way, calls `bring`, which should
   // commit the layer anew, and puts it back if that has not happened. FailedPrecondition if a
   // snapshot uses the layer.
