@@ -60,8 +60,7 @@ class PullCgroupTest : public UnpackerTest {
     }
     std::string found;
     for (int i = 0; i < 500 && found.find(options_.path) == std::string::npos; ++i) {
-      auto children = ReadFile(StrCat("/proc/self/task/", gettid(), "/children"));
-      if (children.ok()) found = CgroupsOf(std::string(Trim(*children)));
+      if (const pid_t worker = FindWorker(); worker > 0) found = CgroupsOf(StrCat(worker));
       usleep(10'000);
     }
     (void)unpack->Write(context, tar.Tar());

@@ -19,12 +19,6 @@ TarBuilder Sample() {
   return tar;
 }
 
-// This process's berth-unpack child.
-pid_t FindWorker() {
-  auto children = ReadFile(StrCat("/proc/self/task/", gettid(), "/children"));
-  return children.ok() ? ParseNumber<pid_t>(Trim(*children)).value_or(-1) : -1;
-}
-
 // A layer whose second entry has a sparse map of a hundred million lines of "0\n0\n".
 class EndlessMapTest : public UnpackerTest {
  protected:
@@ -223,6 +217,7 @@ TEST_F(UnpackerTest, AWorkerThatMustWaitEndsWithTheContext) {
   auto unpack = unpacker_->Begin(RequestFor("", "", Compression::kNone));
   ASSERT_TRUE(unpack.ok());
   const pid_t worker = FindWorker();
+  ASSERT_GT(worker, 0);
   ASSERT_EQ(kill(worker, SIGSTOP), 0);
   Status status;
   while (status.ok())

@@ -67,6 +67,22 @@ class UnpackerTest : public testing::Test {
     return self.substr(0, self.rfind('/')) + "/berth-unpack";
   }
 
+  // This process's child, which may not have become berth-unpack yet; -1 if there is none. Not by
+  // the file `children` of a task, which not every kernel has.
+  static pid_t FindWorker() {
+    pid_t found = -1;
+    auto proc = Open("/proc", O_RDONLY | O_DIRECTORY);
+    if (!proc.ok()) return found;
+    const std::string parent = StrCat("\nPPid:\t", getpid(), "\n");
+    (void)ForEachEntry(proc->get(), [&](const std::string& name) -> Status {
+      const auto pid = ParseNumber<pid_t>(name);
+      const auto status = pid ? ReadFileAt(proc->get(), name + "/status") : Result<std::string>("");
+      if (status.ok() && status->find(parent) != std::string::npos) found = *pid;
+      return Ok();
+    });
+    return found;
+  }
+
   static UnpackRequest RequestFor(const std::string& blob, const std::string& tar,
                                   Compression compression) {
     return {DigestOf(blob), DigestOf(tar), static_cast<int64_t>(blob.size()), compression};
