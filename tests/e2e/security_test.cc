@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
+#include "tests/testing/image_builder.h"
 
 namespace berth::e2e {
 namespace {
@@ -45,6 +46,36 @@ TEST_F(Security, Defaults) {
   EXPECT_EQ(Field(status, "Seccomp"), "2");
   EXPECT_EQ(Field(status, "Pid"), "1");
   EXPECT_EQ(Field(status, "Uid"), "0\t0\t0\t0");
+}
+
+// CVE-2014-6408: an image cannot ask for more than its pod has.
+TEST_F(Security, AnImageGrantsItselfNothing) {
+  auto model = BusyboxImage();
+  ASSERT_OK(model);
+  for (Json* place :
+       {&model->config, &model->config["HostConfig"], &model->config["host_config"]}) {
+    (*place)["Privileged"] = true;
+    (*place)["CapAdd"] = {"ALL"};
+    (*place)["SecurityOpt"] = {"seccomp=unconfined", "apparmor=unconfined"};
+    (*place)["PidMode"] = "host";
+    (*place)["Binds"] = {"/:/host"};
+  }
+  model->config["Labels"] = {{"io.kubernetes.cri-o.Devices", "/dev/kmsg"}};
+  model->annotations = {{"io.kubernetes.cri-o.Devices", "/dev/kmsg"},
+                        {"cdi.k8s.io/all", "vendor.example/all=all"}};
+  auto registry = SharedRegistry();
+  ASSERT_OK(registry);
+  ASSERT_OK((*registry)->Push("security/grants", "1", testing::BuildImage(*model)));
+  rt::PullImageRequest pull;
+  pull.mutable_image()->set_image(StrCat((*registry)->address(), "/security/grants:1"));
+  ASSERT_OK(cri().Call(pull));
+  rt::ContainerConfig config = ShellConfig("");
+  *config.mutable_image() = pull.image();
+  const std::string status = StatusOf(config);
+  EXPECT_EQ(Field(status, "CapEff"), kDefaultCapabilities);
+  EXPECT_EQ(Field(status, "CapBnd"), kDefaultCapabilities);
+  EXPECT_EQ(Field(status, "Seccomp"), "2");
+  EXPECT_EQ(Field(status, "Pid"), "1");
 }
 
 TEST_F(Security, NoNewPrivs) {
