@@ -62,6 +62,27 @@ TEST_F(Store, ADamagedLayerIsToldAndRepaired) {
   EXPECT_EQ(Berth({"rmi", name}).exit_code, 0);
 }
 
+// Usable now, durable soon.
+TEST_F(Store, AContainerDoesNotWaitUntilItsImageIsOnTheDisk) {
+  const std::string name = Offer("store/slow-disk");
+  auto slow = Node::Start({.launcher = {BinDir() + "/berth-test-block-syncfs"}});
+  ASSERT_OK(slow);
+  const auto berth = [&](std::vector<std::string> args) {
+    SpawnOptions command = Command(std::move(args));
+    command.env[1] = StrCat("BERTH_ADDRESS=unix://", (*slow)->socket());
+    auto ran = RunProgram(Context::WithTimeoutMs(60'000), command, "");
+    EXPECT_OK(ran);
+    return ran.ok() ? *ran : RunOutput();
+  };
+  ASSERT_EQ(berth({"pull", name}).exit_code, 0);
+  RunOutput output = berth({"run", "--rm", name, "cat", "salt"});
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(output.out, "store/slow-disk");
+  auto meta = ReadFile(StrCat((*slow)->dir(), "/root/overlay/layers/", layer_.substr(7), "/meta"));
+  ASSERT_OK(meta);
+  EXPECT_THAT(*meta, ::testing::Not(HasSubstr("boot=-\n"))) << "syncfs was not blocked";
+}
+
 TEST_F(Store, ImagesOfAnAdditionalStoreRunWithoutAPull) {
   const std::string name = Offer("store/additional");
   const std::string root = node().dir() + "/additional";
@@ -91,7 +112,7 @@ TEST_F(Store, ImagesOfAnAdditionalStoreRunWithoutAPull) {
   EXPECT_EQ(output.exit_code, 1);
   EXPECT_THAT(output.err, HasSubstr("read-only store"));
   EXPECT_THAT(berth({"gc"}).out, HasSubstr("removed 0 layers"));
-  EXPECT_THAT(berth({"verify"}).out, HasSubstr("0 layers, 0 damaged"));
+  EXPECT_THAT(berth({"verify"}).out, HasSubstr("2 layers, 0 damaged"));
 }
 
 TEST_F(Store, TwoFileSystemsAreToldAsTwo) {
