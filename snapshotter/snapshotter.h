@@ -25,6 +25,8 @@ namespace berth::snapshotter {
 struct Usage {
   uint64_t bytes = 0;  // on disk, as du counts
   uint64_t inodes = 0;
+
+  bool operator==(const Usage&) const = default;
 };
 
 struct MeasuredUsage {

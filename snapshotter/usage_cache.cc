@@ -4,37 +4,58 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
-
-#include "base/time.h"
 
 namespace berth::snapshotter {
 
-UsageCache::UsageCache(Walk walk) : shared_(std::make_shared<Shared>()) {
+UsageCache::UsageCache(Walk walk, std::function<int64_t()> clock)
+    : shared_(std::make_shared<Shared>()) {
   shared_->walk = std::move(walk);
+  shared_->clock = std::move(clock);
   // Of this thread alone, and of the disk's scheduler, which goes by it.
   walker_.Post([] { (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19); });
 }
 
+void UsageCache::Shared::Drop(const std::string& id) {
+  auto found = entries.find(id);
+  if (found == entries.end()) return;
+  walk_roots -= found->second.walk_root;
+  entries.erase(found);
+}
+
+bool UsageCache::Shared::IsDue(const Entry& entry) const {
+  const double fair_ns = entry.walk_root * walk_roots * kTimeShare;
+  const int64_t age_ns = clock() - entry.walked_at_ns;
+  return age_ns >= entry.idle_ns && static_cast<double>(age_ns) >= fair_ns;
+}
+
 Result<MeasuredUsage> UsageCache::WalkNow(Shared& shared, const std::string& id,
                                           uint64_t max_inodes) {
-  const int64_t begin_ns = MonotonicNs();
+  const int64_t begin_ns = shared.clock();
   auto usage = shared.walk(id, max_inodes);
-  const int64_t end_ns = MonotonicNs();
+  const int64_t end_ns = shared.clock();
   MutexLock lock(shared.mutex);
   auto found = shared.entries.find(id);
   // Unless it was forgotten meanwhile. After a failure the old value stands, and the next try
   // waits as after a success.
   if (found != shared.entries.end()) {
-    found->second.walked_at_ns = end_ns;
-    found->second.walk_ns = end_ns - begin_ns;
+    Entry& entry = found->second;
+    const double root = std::sqrt(static_cast<double>(end_ns - begin_ns));
+    shared.walk_roots += root - std::exchange(entry.walk_root, root);
+    entry.walked_at_ns = end_ns;
   }
   if (!usage.ok()) {
-    if (usage.code() == Code::kNotFound) shared.entries.erase(id);
+    if (usage.code() == Code::kNotFound) shared.Drop(id);
     return std::move(usage).error();
   }
   const MeasuredUsage measured{*usage, WallNs()};
-  if (found != shared.entries.end()) found->second.measured = measured;
+  if (found != shared.entries.end()) {
+    Entry& entry = found->second;
+    const bool same = entry.measured && entry.measured->usage == measured.usage;
+    entry.idle_ns = same ? std::min(2 * entry.idle_ns, kMaxIdleNs) : kMinAgeNs;
+    entry.measured = measured;
+  }
   return measured;
 }
 
@@ -64,8 +85,7 @@ Result<MeasuredUsage> UsageCache::Recent(const std::string& id) {
     Entry& entry = shared_->entries[id];
     if (!entry.measured && entry.queued) return unavailable;
     if (entry.measured) {
-      const int64_t age_ns = MonotonicNs() - entry.walked_at_ns;
-      if (age_ns > std::max(kMinAgeNs, kAgeFactor * entry.walk_ns) && !entry.queued) {
+      if (!entry.queued && shared_->IsDue(entry)) {
         entry.queued = true;
         Queue(id);
       }
@@ -85,7 +105,7 @@ Result<MeasuredUsage> UsageCache::Recent(const std::string& id) {
 
 void UsageCache::Forget(const std::string& id) {
   MutexLock lock(shared_->mutex);
-  shared_->entries.erase(id);
+  shared_->Drop(id);
 }
 
 }  // namespace berth::snapshotter
