@@ -1,4 +1,4 @@
-#include "base/utf8.h"
+#include "cri/metrics_wire.h"
 #include "cri/runtime_service.h"
 #include "cri/status.h"
 #include "cri/translate_answer.h"
@@ -12,16 +12,17 @@ using runtime::MetricDescriptor;
 using runtime::MetricValue;
 
 // The values of kBaseLabels.
-using BaseLabels = std::array<std::string, runtime::kBaseLabels.size()>;
+using BaseLabels = std::array<std::string_view, runtime::kBaseLabels.size()>;
 
-void SetMetric(const MetricValue& from, const BaseLabels& base, pb::Metric* to) {
-  const MetricDescriptor& descriptor = runtime::DescriptorOf(from.metric);
-  to->set_name(descriptor.name.data(), descriptor.name.size());
-  to->set_metric_type(static_cast<pb::MetricType>(descriptor.type));
-  to->set_timestamp(from.timestamp_ns);
-  for (const std::string& label : base) to->add_label_values(label);
-  for (const std::string& label : from.labels) to->add_label_values(ToUtf8(label));
-  to->mutable_value()->set_value(from.value);
+void AppendMetrics(std::string& out, uint32_t field, const BaseLabels& base,
+                   const std::vector<MetricValue>& values) {
+  const std::string first_labels = LabelBytes({base.begin(), base.end()});
+  for (const MetricValue& value : values) {
+    const MetricDescriptor& descriptor = runtime::DescriptorOf(value.metric);
+    AppendMetric(out, field,
+                 {descriptor.name, static_cast<uint32_t>(descriptor.type), value.timestamp_ns,
+                  first_labels, value.labels, value.value});
+  }
 }
 
 }  // namespace
@@ -41,28 +42,37 @@ grpc::Status RuntimeService::ListMetricDescriptors(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
-                                                   const pb::ListPodSandboxMetricsRequest*,
-                                                   pb::ListPodSandboxMetricsResponse* response) {
+std::vector<std::string> RuntimeService::PodMetricsBytes() {
+  std::vector<std::string> all;
   for (const runtime::PodMetrics& pod : runtime_.metrics().List()) {
-    pb::PodSandboxMetrics* out = response->add_pod_metrics();
-    out->set_pod_sandbox_id(pod.id);
+    std::string& out = all.emplace_back();
     const BaseLabels of_pod = {pod.id, "", "", pod.metadata.namespace_, pod.metadata.name, ""};
-    for (const MetricValue& value : pod.values) SetMetric(value, of_pod, out->add_metrics());
+    AppendField(out, pb::PodSandboxMetrics::kPodSandboxIdFieldNumber, pod.id);
+    AppendMetrics(out, pb::PodSandboxMetrics::kMetricsFieldNumber, of_pod, pod.values);
     for (const runtime::ContainerMetrics& container : pod.containers) {
-      pb::ContainerMetrics* one = out->add_container_metrics();
-      one->set_container_id(container.id);
       runtime::Container named;
       named.config.image = container.image;
       auto image = images_.Find(container.image_id);
-      const BaseLabels base = {container.id,
-                               container.id,
-                               ImageNameOf(named, image.get()),
-                               pod.metadata.namespace_,
-                               pod.metadata.name,
-                               container.name};
-      for (const MetricValue& value : container.values) SetMetric(value, base, one->add_metrics());
+      const std::string image_name = ImageNameOf(named, image.get());
+      const BaseLabels base = {container.id,      container.id,
+                               image_name,        pod.metadata.namespace_,
+                               pod.metadata.name, container.name};
+      std::string one;
+      AppendField(one, pb::ContainerMetrics::kContainerIdFieldNumber, container.id);
+      AppendMetrics(one, pb::ContainerMetrics::kMetricsFieldNumber, base, container.values);
+      AppendField(out, pb::PodSandboxMetrics::kContainerMetricsFieldNumber, one);
     }
+  }
+  return all;
+}
+
+grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
+                                                   const pb::ListPodSandboxMetricsRequest*,
+                                                   pb::ListPodSandboxMetricsResponse* response) {
+  auto* fields = response->GetReflection()->MutableUnknownFields(response);
+  for (std::string& pod : PodMetricsBytes()) {
+    *fields->AddLengthDelimited(pb::ListPodSandboxMetricsResponse::kPodMetricsFieldNumber) =
+        std::move(pod);
   }
   return grpc::Status::OK;
 }

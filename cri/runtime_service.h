@@ -129,6 +129,9 @@ class RuntimeService final : public pb::RuntimeService::Service {
       grpc::ServerWriter<pb::StreamPodSandboxMetricsResponse>* writer) override;
 
  private:
+  // Each pod's metrics as the bytes of a PodSandboxMetrics (metrics_wire.h). As a field that the
+  // message does not know they go out as they are.
+  std::vector<std::string> PodMetricsBytes();
   // A container's status with the name of its image.
   void Describe(const runtime::Container& container, pb::ContainerStatus* out) const;
   // For verbs that a client's retry takes up where they are: they go on when the client has gone.

@@ -86,14 +86,21 @@ grpc::Status RuntimeService::StreamPodSandboxStats(
 }
 
 grpc::Status RuntimeService::StreamPodSandboxMetrics(
-    grpc::ServerContext* call, const pb::StreamPodSandboxMetricsRequest*,
+    grpc::ServerContext*, const pb::StreamPodSandboxMetricsRequest*,
     grpc::ServerWriter<pb::StreamPodSandboxMetricsResponse>* writer) {
-  pb::ListPodSandboxMetricsRequest same;
-  pb::ListPodSandboxMetricsResponse all;
-  grpc::Status status = ListPodSandboxMetrics(call, &same, &all);
-  if (!status.ok()) return status;
-  return SendChunks(all.mutable_pod_metrics(),
-                    &pb::StreamPodSandboxMetricsResponse::mutable_pod_sandbox_metrics, writer);
+  pb::StreamPodSandboxMetricsResponse chunk;
+  size_t bytes = 0;
+  for (std::string& pod : PodMetricsBytes()) {
+    bytes += pod.size();
+    *chunk.GetReflection()->MutableUnknownFields(&chunk)->AddLengthDelimited(
+        pb::StreamPodSandboxMetricsResponse::kPodSandboxMetricsFieldNumber) = std::move(pod);
+    if (bytes < kChunkBytes) continue;
+    if (!writer->Write(chunk)) return Gone();
+    chunk.Clear();
+    bytes = 0;
+  }
+  if (bytes > 0 && !writer->Write(chunk)) return Gone();
+  return grpc::Status::OK;
 }
 
 grpc::Status ImageService::StreamImages(grpc::ServerContext* call,
