@@ -90,48 +90,48 @@ void AddV2Io(int dir, std::vector<DeviceIo>& io) {
   }
 }
 
-void ReadV1Cpu(const OpenCgroupDirectory& open, CgroupDetails& details) {
-  if (auto dir = open("cpuacct"); dir.ok()) {
-    details.cpu_user_ns = Number(dir->get(), "cpuacct.usage_user");
-    details.cpu_system_ns = Number(dir->get(), "cpuacct.usage_sys");
+void ReadV1Cpu(CgroupDirectories& directories, CgroupDetails& details) {
+  if (auto dir = directories.Of("cpuacct"); dir.ok()) {
+    details.cpu_user_ns = Number(*dir, "cpuacct.usage_user");
+    details.cpu_system_ns = Number(*dir, "cpuacct.usage_sys");
     // Not the pids hierarchy, in which execs have cgroups of their own.
-    AddProcesses(dir->get(), "cgroup.procs", details.processes);
+    AddProcesses(*dir, "cgroup.procs", details.processes);
   }
-  if (auto dir = open("cpu"); dir.ok()) {
-    const std::string stat = ReadCgroupFile(dir->get(), "cpu.stat").value_or("");
+  if (auto dir = directories.Of("cpu"); dir.ok()) {
+    const std::string stat = ReadCgroupFile(*dir, "cpu.stat").value_or("");
     details.cfs_periods = KeyedValue(stat, "nr_periods");
     details.cfs_throttled_periods = KeyedValue(stat, "nr_throttled");
     details.cfs_throttled_ns = KeyedValue(stat, "throttled_time");
   }
 }
 
-void ReadV1Memory(const OpenCgroupDirectory& open, CgroupDetails& details) {
-  auto dir = open("memory");
+void ReadV1Memory(CgroupDirectories& directories, CgroupDetails& details) {
+  auto dir = directories.Of("memory");
   if (!dir.ok()) return;
-  details.memory_max_usage_bytes = Number(dir->get(), "memory.max_usage_in_bytes");
-  details.memory_fail_count = Number(dir->get(), "memory.failcnt");
-  details.memory_kernel_bytes = Number(dir->get(), "memory.kmem.usage_in_bytes");
+  details.memory_max_usage_bytes = Number(*dir, "memory.max_usage_in_bytes");
+  details.memory_fail_count = Number(*dir, "memory.failcnt");
+  details.memory_kernel_bytes = Number(*dir, "memory.kmem.usage_in_bytes");
   details.oom_kills =
-      KeyedValue(ReadCgroupFile(dir->get(), "memory.oom_control").value_or(""), "oom_kill");
+      KeyedValue(ReadCgroupFile(*dir, "memory.oom_control").value_or(""), "oom_kill");
 }
 
-void ReadV1(const OpenCgroupDirectory& open, const std::vector<std::string>& page_sizes,
+void ReadV1(CgroupDirectories& directories, const std::vector<std::string>& page_sizes,
             CgroupDetails& details) {
-  ReadV1Cpu(open, details);
-  ReadV1Memory(open, details);
-  if (auto dir = open("pids"); dir.ok()) details.tasks_max = TasksMax(dir->get());
-  if (auto dir = open("blkio"); dir.ok()) {
-    AddV1Io(dir->get(), "blkio.throttle.io_service_bytes_recursive", &DeviceIo::read_bytes,
+  ReadV1Cpu(directories, details);
+  ReadV1Memory(directories, details);
+  if (auto dir = directories.Of("pids"); dir.ok()) details.tasks_max = TasksMax(*dir);
+  if (auto dir = directories.Of("blkio"); dir.ok()) {
+    AddV1Io(*dir, "blkio.throttle.io_service_bytes_recursive", &DeviceIo::read_bytes,
             &DeviceIo::write_bytes, details.io);
-    AddV1Io(dir->get(), "blkio.throttle.io_serviced_recursive", &DeviceIo::reads, &DeviceIo::writes,
+    AddV1Io(*dir, "blkio.throttle.io_serviced_recursive", &DeviceIo::reads, &DeviceIo::writes,
             details.io);
   }
-  if (auto dir = open("hugetlb"); dir.ok()) {
+  if (auto dir = directories.Of("hugetlb"); dir.ok()) {
     for (const std::string& size : page_sizes) {
-      auto usage = Number(dir->get(), StrCat("hugetlb.", size, ".usage_in_bytes"));
+      auto usage = Number(*dir, StrCat("hugetlb.", size, ".usage_in_bytes"));
       if (!usage) continue;
       details.huge_pages.push_back(
-          {size, *usage, Number(dir->get(), StrCat("hugetlb.", size, ".max_usage_in_bytes"))});
+          {size, *usage, Number(*dir, StrCat("hugetlb.", size, ".max_usage_in_bytes"))});
     }
   }
 }
@@ -175,15 +175,22 @@ void ReadV2(int dir, const std::vector<std::string>& page_sizes, CgroupDetails& 
 
 }  // namespace
 
-Result<CgroupDetails> ReadCgroupDetails(CgroupVersion version, const OpenCgroupDirectory& open,
+Result<int> CgroupDirectories::Of(std::string_view controller) {
+  auto found = opened_.find(controller);
+  if (found != opened_.end()) return found->second.get();
+  ASSIGN_OR_RETURN(UniqueFd directory, open_(controller));
+  return opened_.emplace(controller, std::move(directory)).first->second.get();
+}
+
+Result<CgroupDetails> ReadCgroupDetails(CgroupVersion version, CgroupDirectories& directories,
                                         const std::vector<std::string>& page_sizes) {
   CgroupDetails details;
   if (version == CgroupVersion::kV1) {
-    ReadV1(open, page_sizes, details);
+    ReadV1(directories, page_sizes, details);
     return details;
   }
-  ASSIGN_OR_RETURN(UniqueFd dir, open("memory"));
-  ReadV2(dir.get(), page_sizes, details);
+  ASSIGN_OR_RETURN(const int dir, directories.Of("memory"));
+  ReadV2(dir, page_sizes, details);
   return details;
 }
 

@@ -1,6 +1,6 @@
 // What a cgroup has used. The files that kubelet asks for every few seconds stay open from one
-// reading to the next, so that a reading is one pread(2) a file; what only the metrics endpoint
-// needs is opened for the moment.
+// reading to the next, so that a reading is one pread(2) a file. Of what only the metrics endpoint
+// needs the directories stay open: for each open file of a cgroup the kernel keeps a page and more.
 //
 // A value that the kernel does not tell (no such controller, no pressure accounting) is missing,
 // never 0.
@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,6 +79,18 @@ struct CgroupDetails {
 // A directory of the cgroup by controller (CgroupDriver::OpenDirectory).
 using OpenCgroupDirectory = std::function<Result<UniqueFd>(std::string_view controller)>;
 
+// The directories of one cgroup, each opened when it is first asked for. Not thread-safe.
+class CgroupDirectories {
+ public:
+  explicit CgroupDirectories(OpenCgroupDirectory open) : open_(std::move(open)) {}
+  // Borrowed. The error is that of opening it.
+  Result<int> Of(std::string_view controller);
+
+ private:
+  OpenCgroupDirectory open_;
+  std::map<std::string, UniqueFd, std::less<>> opened_;
+};
+
 // Not thread-safe.
 class CgroupMeter {
  public:
@@ -97,7 +110,7 @@ class CgroupMeter {
 };
 
 // NotFound if there is no such cgroup. `page_sizes`: those of HugePageSizes().
-Result<CgroupDetails> ReadCgroupDetails(CgroupVersion version, const OpenCgroupDirectory& open,
+Result<CgroupDetails> ReadCgroupDetails(CgroupVersion version, CgroupDirectories& directories,
                                         const std::vector<std::string>& page_sizes);
 
 // The machine's huge page sizes as the files of the hugetlb controller write them: "2MB", "1GB".

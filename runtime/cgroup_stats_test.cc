@@ -137,7 +137,8 @@ TEST_F(CgroupStatsTest, ACgroupThatIsNotThereIsNotFound) {
   auto missing = [&](std::string_view) { return Open(dir_ / "none", O_PATH | O_DIRECTORY); };
   EXPECT_EQ(CgroupMeter::Open(CgroupVersion::kV1, missing).code(), Code::kNotFound);
   EXPECT_EQ(CgroupMeter::Open(CgroupVersion::kV2, missing).code(), Code::kNotFound);
-  EXPECT_EQ(ReadCgroupDetails(CgroupVersion::kV2, missing, {}).code(), Code::kNotFound);
+  CgroupDirectories none(missing);
+  EXPECT_EQ(ReadCgroupDetails(CgroupVersion::kV2, none, {}).code(), Code::kNotFound);
 }
 
 TEST_F(CgroupStatsTest, V1Details) {
@@ -155,7 +156,8 @@ TEST_F(CgroupStatsTest, V1Details) {
   Put("blkio/blkio.throttle.io_serviced_recursive", "254:0 Read 1\n254:0 Write 2\nTotal 3\n");
   Put("hugetlb/hugetlb.2MB.usage_in_bytes", "2097152\n");
   Put("hugetlb/hugetlb.2MB.max_usage_in_bytes", "4194304\n");
-  auto details = ReadCgroupDetails(CgroupVersion::kV1, V1(), {"1GB", "2MB"});
+  CgroupDirectories directories(V1());
+  auto details = ReadCgroupDetails(CgroupVersion::kV1, directories, {"1GB", "2MB"});
   ASSERT_TRUE(details.ok()) << details.error().message();
   EXPECT_EQ(details->cpu_user_ns, 30u);
   EXPECT_EQ(details->cpu_system_ns, 40u);
@@ -193,7 +195,8 @@ TEST_F(CgroupStatsTest, V2Details) {
   Put("cgroup.procs", "17\n");
   Put("exec-1/cgroup.procs", "23\n");
   Put("hugetlb.2MB.current", "2097152\n");
-  auto details = ReadCgroupDetails(CgroupVersion::kV2, V2(), {"2MB"});
+  CgroupDirectories directories(V2());
+  auto details = ReadCgroupDetails(CgroupVersion::kV2, directories, {"2MB"});
   ASSERT_TRUE(details.ok()) << details.error().message();
   EXPECT_EQ(details->cpu_user_ns, 3000u);
   EXPECT_EQ(details->cpu_system_ns, 4000u);

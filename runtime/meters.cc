@@ -33,14 +33,25 @@ void Meters::Forget(const std::string& id) {
   meters_.erase(id);
 }
 
+OpenCgroupDirectory Meters::OpenerOf(const std::string& cgroup_path) const {
+  return [this, cgroup_path](std::string_view controller) {
+    return cgroups_.OpenDirectory(cgroup_path, controller);
+  };
+}
+
+Result<CgroupDetails> Meters::ReadDetails(const std::string& id, const std::string& cgroup_path,
+                                          const std::vector<std::string>& page_sizes) {
+  const std::shared_ptr<Meter> meter = Find(id);
+  MutexLock lock(meter->mutex);
+  if (!meter->directories) meter->directories.emplace(OpenerOf(cgroup_path));
+  return ReadCgroupDetails(cgroups_.version(), *meter->directories, page_sizes);
+}
+
 Result<Reading> Meters::ReadCgroup(const std::string& id, const std::string& cgroup_path) {
   const std::shared_ptr<Meter> meter = Find(id);
   MutexLock lock(meter->mutex);
   if (!meter->cgroup) {
-    ASSIGN_OR_RETURN(meter->cgroup,
-                     CgroupMeter::Open(cgroups_.version(), [&](std::string_view controller) {
-                       return cgroups_.OpenDirectory(cgroup_path, controller);
-                     }));
+    ASSIGN_OR_RETURN(meter->cgroup, CgroupMeter::Open(cgroups_.version(), OpenerOf(cgroup_path)));
   }
   Reading reading;
   reading.timestamp_ns = WallNs();
@@ -48,6 +59,7 @@ Result<Reading> Meters::ReadCgroup(const std::string& id, const std::string& cgr
   auto sample = meter->cgroup->Read();
   if (!sample.ok()) {
     meter->cgroup.reset();  // should it be made anew, the next reading finds it
+    meter->directories.reset();
     return std::move(sample).error();
   }
   reading.sample = *std::move(sample);

@@ -44,6 +44,9 @@ class Meters {
 
   // `id` is a container's or a pod's. NotFound if the cgroup is not there.
   Result<Reading> ReadCgroup(const std::string& id, const std::string& cgroup_path);
+  // `page_sizes`: those of HugePageSizes().
+  Result<CgroupDetails> ReadDetails(const std::string& id, const std::string& cgroup_path,
+                                    const std::vector<std::string>& page_sizes);
   Result<std::vector<InterfaceSample>> ReadNetwork(const std::string& pod_id,
                                                    const std::string& netns_path);
   void Forget(const std::string& id);
@@ -52,9 +55,11 @@ class Meters {
   struct Meter {
     Mutex mutex;
     std::optional<CgroupMeter> cgroup GUARDED_BY(mutex);
+    std::optional<CgroupDirectories> directories GUARDED_BY(mutex);
     CpuRate cpu_rate GUARDED_BY(mutex);
     UniqueFd net_dev GUARDED_BY(mutex);
   };
+  OpenCgroupDirectory OpenerOf(const std::string& cgroup_path) const;
   std::shared_ptr<Meter> Find(const std::string& id) EXCLUDES(mutex_);
 
   const CgroupDriver& cgroups_;

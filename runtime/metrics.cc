@@ -220,13 +220,12 @@ std::vector<PodMetrics> MetricsCollector::List() {
         container.image_id = record.container.image_id;
         PutSpec(record.container, container.values);
       });
-      auto details = ReadCgroupDetails(
-          core_.cgroups->version(),
-          [&](std::string_view controller) {
-            return core_.cgroups->OpenDirectory(cgroup, controller);
-          },
-          page_sizes_);
-      if (!details.ok()) continue;
+      auto details = core_.meters->ReadDetails(container_usage.id, cgroup, page_sizes_);
+      const bool runs = entry->With([](const ContainerRecord& record) {
+        return record.container.state == ContainerState::kRunning;
+      });
+      if (!runs) core_.meters->Forget(container_usage.id);
+      if (!runs || !details.ok()) continue;
       const CgroupSample& sample = container_usage.reading->sample;
       PutCpu(sample, *details, container.values);
       PutMemory(sample, *details, container.values);

@@ -280,7 +280,10 @@ TEST_F(Stats, ReadingKeepsNothingOfWhatHasEnded) {
   auto container = RunContainer(*pod, ShellConfig("sleep 1000"));
   ASSERT_OK(container);
   ASSERT_OK(GetPod(*pod));
-  EXPECT_GT(files(), before);
+  const size_t of_statistics = files();
+  EXPECT_GT(of_statistics, before);
+  ASSERT_OK(cri().Call(rt::ListPodSandboxMetricsRequest()));
+  EXPECT_GT(files(), of_statistics);
   ASSERT_OK(Stop(*container));
   ASSERT_OK(node().RemoveAllPods());
   EXPECT_EQ(files(), before);
