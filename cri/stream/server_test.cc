@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -165,27 +164,6 @@ TEST_F(StreamServerTest, ForwardsToAListener) {
   EXPECT_EQ((*client)->stream(data).data, "bye");
 }
 
-// Sends a request over TLS; what comes back until `until` or the end.
-std::string AskOverTls(const std::string& url, const std::string& request, std::string_view until) {
-  auto parts = testing::ParseUrl(url);
-  auto fd = testing::ConnectTcp(*parts);
-  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
-  SSL* ssl = SSL_new(context);
-  SSL_set_fd(ssl, fd->get());
-  std::string out;
-  if (SSL_connect(ssl) == 1) {
-    SSL_write(ssl, request.data(), static_cast<int>(request.size()));
-    char buffer[4096];
-    int n = 0;
-    while (out.find(until) == std::string::npos && (n = SSL_read(ssl, buffer, sizeof buffer)) > 0) {
-      out.append(buffer, static_cast<size_t>(n));
-    }
-  }
-  SSL_free(ssl);
-  SSL_CTX_free(context);
-  return out;
-}
-
 TEST_F(StreamServerTest, ServesTlsAndNoticesANewCertificate) {
   testing::TempDir dir;
   ServerOptions options;
@@ -200,20 +178,24 @@ TEST_F(StreamServerTest, ServesTlsAndNoticesANewCertificate) {
   for (int round = 0; round < 2; ++round) {
     const std::string url = ExecUrl("head -c 300000 /dev/zero | tr '\\0' x; echo end");
     EXPECT_THAT(url, ::testing::StartsWith("https://127.0.0.1:"));
-    const std::string answer = AskOverTls(
-        url,
+    const auto answer = testing::ExchangeOverTls(
+        url, files->certificate,
         StrCat("GET ", testing::ParseUrl(url)->path,
                " HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n"),
         "Success");
-    EXPECT_THAT(answer, HasSubstr("101 Switching Protocols"));
-    EXPECT_GT(answer.size(), 300'000u);
+    ASSERT_TRUE(answer.ok()) << answer.error().message();
+    EXPECT_THAT(*answer, HasSubstr("101 Switching Protocols"));
+    EXPECT_GT(answer->size(), 300'000u);
     ASSERT_TRUE(testing::MakeCertificate(dir.path()).ok());
   }
   // Plain HTTP is refused and does no harm.
   (void)testing::ExchangeBytes(ExecUrl("true"), "GET / HTTP/1.1\r\n\r\n", 5000);
-  EXPECT_THAT(AskOverTls(ExecUrl("true"), "GET /x HTTP/1.1\r\n\r\n", "\n"), HasSubstr("404"));
+  auto answer = testing::ExchangeOverTls(ExecUrl("true"), files->certificate,
+                                         "GET /x HTTP/1.1\r\n\r\n", "\n");
+  ASSERT_TRUE(answer.ok()) << answer.error().message();
+  EXPECT_THAT(*answer, HasSubstr("404"));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -85,6 +87,36 @@ Result<std::string> ExchangeBytes(const std::string& url, std::string_view bytes
     if (n <= 0) return out;
     out.append(buffer, static_cast<size_t>(n));
   }
+}
+
+Result<std::string> ExchangeOverTls(const std::string& url, const std::string& ca_file,
+                                    std::string_view bytes, std::string_view until) {
+  ASSIGN_OR_RETURN(const UrlParts parts, ParseUrl(url));
+  ASSIGN_OR_RETURN(const UniqueFd fd, ConnectTcp(parts));
+  const timeval limit{kClientTimeoutMs / 1000, 0};
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  if (SSL_CTX_load_verify_locations(context.get(), ca_file.c_str(), nullptr) != 1) {
+    return Error(Code::kInvalidArgument, StrCat("cannot use ", ca_file));
+  }
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+  X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), parts.host.c_str());
+  SSL_set_fd(ssl.get(), fd.get());
+  if (SSL_connect(ssl.get()) != 1) {
+    return Error(Code::kUnauthenticated,
+                 StrCat("TLS: ", X509_verify_cert_error_string(SSL_get_verify_result(ssl.get()))));
+  }
+  SSL_write(ssl.get(), bytes.data(), static_cast<int>(bytes.size()));
+  std::string out;
+  char buffer[4096];
+  int n = 0;
+  while (out.find(until) == std::string::npos &&
+         (n = SSL_read(ssl.get(), buffer, sizeof buffer)) > 0) {
+    out.append(buffer, static_cast<size_t>(n));
+  }
+  return out;
 }
 
 Result<std::unique_ptr<SpdyClient>> SpdyClient::Connect(const std::string& url,

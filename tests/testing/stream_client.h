@@ -35,6 +35,11 @@ std::string SpdyRequest(const std::string& path, const std::vector<std::string>&
 Result<std::string> ExchangeBytes(const std::string& url, std::string_view bytes,
                                   int timeout_ms = kClientTimeoutMs);
 
+// Sends the bytes over TLS to a server that must have a certificate of `ca_file` for its address;
+// reads until `until` has come, or the end. Unauthenticated if the handshake fails.
+Result<std::string> ExchangeOverTls(const std::string& url, const std::string& ca_file,
+                                    std::string_view bytes, std::string_view until);
+
 // What has come on a stream so far.
 struct ClientStream {
   std::string data;
