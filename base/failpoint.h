@@ -7,7 +7,7 @@
 namespace berth {
 
 // Every failpoint, in the order in which a pod's life meets them. tests/crash walks this list.
-inline constexpr std::array<std::string_view, 21> kFailpoints = {
+inline constexpr std::array<std::string_view, 26> kFailpoints = {
     "run_pod.recorded",
     "run_pod.namespaces",
     "run_pod.network",
@@ -21,6 +21,11 @@ inline constexpr std::array<std::string_view, 21> kFailpoints = {
     "start_container.shim",
     "start_container.launched",
     "start_container.done",
+    "update_container.recorded",
+    "update_container.limits",
+    "update_container.done",
+    "update_pod.recorded",
+    "update_pod.limits",
     "pull.begun",
     "pull.layer_started",
     "pull.layer_unpacked",

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,9 +42,18 @@ struct CgroupJoin {
   std::string exec_parent;
 };
 
-// Puts back exactly what an update has replaced, limits that were not set included. Tries every
-// part and names those that it could not put back.
-using CgroupUndo = std::function<Status()>;
+// A file of a cgroup and what is in it.
+struct FormerSetting {
+  std::string controller, file;
+  // Nothing: it is not known, the file cannot be read.
+  std::optional<std::string> value;
+};
+
+// What an update is about to replace, limits that are not set included; a record can hold it.
+struct FormerLimits {
+  std::vector<FormerSetting> files;  // in the order in which they are to be written back
+  std::vector<FormerSetting> unit;   // of systemd's unit, where that is another cgroup
+};
 
 // `path` is a cgroup's place in the hierarchy, "/kubepods/burstable/podX/<id>", as ParentPath,
 // PodPath and ContainerPath make it. Every method is idempotent; errors name the file and the
@@ -76,9 +86,15 @@ class CgroupDriver {
   virtual Status Create(const std::string& path, const LinuxResources& resources,
                         const std::vector<DeviceRule>& devices, int32_t shim) = 0;
   virtual CgroupJoin Join(const std::string& path) const = 0;
-  // All or nothing: on failure the former values are back, or the error says which are not. What it
-  // returns puts them back later, for a step after it that fails; the driver must live until then.
-  virtual Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) = 0;
+  // All or nothing: on failure the former values are back, or the error says which are not.
+  virtual Status Update(const std::string& path, const LinuxResources& resources) = 0;
+  // What Update with the same arguments would replace now, for Restore.
+  virtual Result<FormerLimits> LimitsBefore(const std::string& path,
+                                            const LinuxResources& resources) const = 0;
+  // Puts back all of these, after an update that a later step has made void, or after one that was
+  // cut off anywhere. Tries every part and names those that it could not put back. A limit of
+  // memory that is now below what is in use is one of these: nobody is killed for an undo.
+  virtual Status Restore(const std::string& path, const FormerLimits& former) = 0;
   // An O_PATH descriptor of the cgroup in the hierarchy of the controller ("memory"); v2 has one
   // hierarchy for all. NotFound if there is no such cgroup or controller. For readers of statistics
   // (runtime/cgroup_stats.h).

@@ -1,5 +1,7 @@
 #include "runtime/cgroup_settings.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 
@@ -130,6 +132,17 @@ Status ApplySettings(const std::vector<CgroupSetting>& settings,
   return Ok();
 }
 
+std::vector<FormerSetting> FormerSettings(const std::vector<CgroupSetting>& settings,
+                                          const CgroupDirectoryOf& directory_of) {
+  std::vector<FormerSetting> former;
+  for (const CgroupSetting& setting : settings) {
+    const int dir = directory_of(setting.controller);
+    if (dir < 0 || faccessat(dir, setting.file.c_str(), F_OK, 0) != 0) continue;
+    former.insert(former.begin(), FormerOf(setting, dir));
+  }
+  return former;
+}
+
 Result<std::vector<FormerSetting>> ReplaceSettings(const std::vector<CgroupSetting>& settings,
                                                    const CgroupDirectoryOf& directory_of) {
   std::vector<FormerSetting> former;
@@ -150,6 +163,9 @@ Result<std::vector<FormerSetting>> ReplaceSettings(const std::vector<CgroupSetti
 Status RestoreSettings(const std::vector<FormerSetting>& former,
                        const CgroupDirectoryOf& directory_of) {
   Status all;
+  // What the kernel takes depends on what is in the other files, and after an update that was cut
+  // off that is any mixture of old and new: the first round makes way for the second.
+  for (const FormerSetting& one : former) (void)RestoreOne(one, directory_of(one.controller));
   for (const FormerSetting& one : former) {
     Status status = RestoreOne(one, directory_of(one.controller));
     if (status.ok()) continue;

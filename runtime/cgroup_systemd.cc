@@ -46,6 +46,12 @@ std::string_view ScopeOf(std::string_view path) {
   return scope.ends_with(kScopeSuffix) ? scope : "";
 }
 
+// The cgroup of the unit that a cgroup is, or is in.
+std::string UnitPathOf(const std::string& path) {
+  const std::string_view scope = ScopeOf(path);
+  return scope.empty() ? path : std::string(scope);
+}
+
 // The cgroup v2 of a process, as a path of the hierarchy. Empty if it has ended.
 std::string CgroupOf(pid_t pid) {
   auto text = ReadFile(StrCat("/proc/", pid, "/cgroup"));
@@ -98,7 +104,10 @@ class SystemdCgroupDriver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override { return files_->Join(path); }
-  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
+  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<FormerLimits> LimitsBefore(const std::string& path,
+                                    const LinuxResources& resources) const override;
+  Status Restore(const std::string& path, const FormerLimits& former) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override {
     return files_->OpenDirectory(path, controller);
@@ -111,6 +120,9 @@ class SystemdCgroupDriver final : public CgroupDriver {
   Result<std::vector<std::string>> List(const std::string& parent_path) const override;
 
  private:
+  // Those of an update of the cgroup.
+  Result<std::vector<CgroupSetting>> SettingsFor(const std::string& path,
+                                                 const LinuxResources& resources) const;
   Status MakeScope(const std::string& scope, const UnitProperties& limits, pid_t shim);
   Status MakeSlice(const std::string& slice, const UnitProperties& limits);
   Status StartScope(const Context& context, const std::string& scope,
@@ -235,46 +247,52 @@ Status SystemdCgroupDriver::RestoreUnit(const std::string& unit_path, UnitProper
   return in_use.ok() ? told : in_use;
 }
 
-Result<CgroupUndo> SystemdCgroupDriver::Update(const std::string& path,
-                                               const LinuxResources& resources) {
+Status SystemdCgroupDriver::Update(const std::string& path, const LinuxResources& resources) {
+  ASSIGN_OR_RETURN(auto settings, SettingsFor(path, resources), "update cgroup ", path);
+  ASSIGN_OR_RETURN(FormerLimits former, LimitsBefore(path, resources), "update ", path);
+  RETURN_IF_ERROR(files_->Update(path, resources));
+  Status told = TellUnit(UnitPathOf(path), PropertiesOf(settings));
+  if (told.ok()) return told;
+  // An answer that is lost says nothing about what has been done: the unit, too.
+  UndoStack undo;
+  undo.Add("limits", [&] { return Restore(path, former); });
+  return undo.Fail(std::move(told).error().Wrap(StrCat("update cgroup ", path)));
+}
+
+Result<std::vector<CgroupSetting>> SystemdCgroupDriver::SettingsFor(
+    const std::string& path, const LinuxResources& resources) const {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
-  const std::string_view scope = ScopeOf(path);
-  const std::string unit_path(scope.empty() ? path : scope);
-  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "update cgroup ", path);
-  ASSIGN_OR_RETURN(UniqueFd unit_dir, OpenCgroup(root_.get(), unit_path.substr(1)),
-                   "update cgroup ", path);
-  auto read = [&](std::string_view, const std::string& file) {
+  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)));
+  return V2Settings(resources, /*creating=*/false, [&](std::string_view, const std::string& file) {
     return ReadCgroupFile(dir.get(), file);
-  };
-  ASSIGN_OR_RETURN(auto settings, V2Settings(resources, /*creating=*/false, read));
-  // The unit's own files say what its properties were.
-  std::vector<CgroupSetting> held = settings;
-  std::erase_if(held, [&](CgroupSetting& setting) {
-    auto value = ReadCgroupFile(unit_dir.get(), setting.file);
-    if (!value) return true;
-    setting.value = *std::move(value);
-    return false;
   });
-  UndoStack undo;
-  ASSIGN_OR_RETURN(CgroupUndo files, files_->Update(path, resources));
-  undo.Add("limits", files);
-  // Before it is told: an answer that is lost says nothing about what has been done.
-  CgroupUndo properties = [this, unit_path, former = PropertiesOf(held)] {
-    return RestoreUnit(unit_path, former);
-  };
-  undo.Add("unit", properties);
-  Status told = TellUnit(unit_path, PropertiesOf(settings));
-  if (!told.ok()) {
-    return undo.Fail(std::move(told).error().Wrap(StrCat("update cgroup ", path)));
+}
+
+Result<FormerLimits> SystemdCgroupDriver::LimitsBefore(const std::string& path,
+                                                       const LinuxResources& resources) const {
+  ASSIGN_OR_RETURN(auto settings, SettingsFor(path, resources), "cgroup ", path);
+  ASSIGN_OR_RETURN(FormerLimits former, files_->LimitsBefore(path, resources));
+  ASSIGN_OR_RETURN(UniqueFd unit, OpenCgroup(root_.get(), UnitPathOf(path).substr(1)), "cgroup ",
+                   path);
+  // The unit's own files say what its properties are.
+  for (const CgroupSetting& setting : settings) {
+    auto value = ReadCgroupFile(unit.get(), setting.file);
+    if (value) former.unit.push_back({setting.controller, setting.file, std::move(value)});
   }
-  undo.Commit();
-  return CgroupUndo([files = std::move(files), properties = std::move(properties)] {
-    UndoStack both;
-    both.Add("limits", files);
-    both.Add("unit", properties);
-    return both.Run();
-  });
+  return former;
+}
+
+Status SystemdCgroupDriver::Restore(const std::string& path, const FormerLimits& former) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  std::vector<CgroupSetting> held;
+  for (const FormerSetting& one : former.unit) {
+    held.push_back({one.controller, one.file, one.value.value_or("")});
+  }
+  UndoStack both;
+  both.Add("limits", [&] { return files_->Restore(path, former); });
+  both.Add("unit", [&] { return RestoreUnit(UnitPathOf(path), PropertiesOf(held)); });
+  return both.Run();
 }
 
 Status SystemdCgroupDriver::Remove(const std::string& path) {

@@ -160,10 +160,12 @@ TEST_F(SystemdTest, AnUndoneUpdateLeavesThePropertiesAsTheyWere) {
   for (const LinuxResources& former : {LinuxResources(), some}) {
     ASSERT_TRUE(driver_->Create(path_, former, {}, shim_).ok());
     const std::string before = properties();
-    auto undo = driver_->Update(path_, change);
-    ASSERT_TRUE(undo.ok()) << undo.error().message();
+    auto limits = driver_->LimitsBefore(path_, change);
+    ASSERT_TRUE(limits.ok()) << limits.error().message();
+    Status updated = driver_->Update(path_, change);
+    ASSERT_TRUE(updated.ok()) << updated.error().message();
     EXPECT_EQ(properties(), "MemoryMax=134217728 CPUQuotaPerSecUSec=500ms TasksMax=77 ");
-    Status undone = (*undo)();
+    Status undone = driver_->Restore(path_, *limits);
     EXPECT_TRUE(undone.ok()) << undone.error().message();
     EXPECT_EQ(properties(), before);
     ASSERT_TRUE(driver_->Remove(path_).ok());
@@ -185,9 +187,9 @@ TEST_F(SystemdTest, AnUpdateThatSystemdRefusesChangesNothing) {
   LinuxResources change;
   change.unified = {{"pids.max", "77"}};
   change.cpu_quota_us = 50'000;
-  auto undo = driver_->Update(stray, change);
-  ASSERT_FALSE(undo.ok());
-  EXPECT_THAT(undo.error().message(), HasSubstr("stray.scope"));
+  Status updated = driver_->Update(stray, change);
+  ASSERT_FALSE(updated.ok());
+  EXPECT_THAT(updated.error().message(), HasSubstr("stray.scope"));
   for (const char* name : {"/container/pids.max", "/container/cpu.max"}) {
     auto text = ReadFile(at + name);
     EXPECT_THAT(text.ok() ? *text : "max", HasSubstr("max")) << name;

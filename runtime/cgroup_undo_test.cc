@@ -143,10 +143,13 @@ TEST_P(CgroupUndoTest, LimitsThatWereNotSetAreNotSetAfterwards) {
   ASSERT_TRUE(driver_->Create(path_, {}, {}, shim_).ok());
   const auto before = Limits();
   if (before.empty()) GTEST_SKIP() << "no controllers here";
-  auto undo = driver_->Update(path_, Everything());
-  ASSERT_TRUE(undo.ok()) << undo.error().message();
+  auto former = driver_->LimitsBefore(path_, Everything());
+  ASSERT_TRUE(former.ok()) << former.error().message();
+  EXPECT_EQ(Limits(), before);
+  Status updated = driver_->Update(path_, Everything());
+  ASSERT_TRUE(updated.ok()) << updated.error().message();
   EXPECT_NE(Limits(), before);
-  Status undone = (*undo)();
+  Status undone = driver_->Restore(path_, *former);
   EXPECT_TRUE(undone.ok()) << undone.error().message();
   EXPECT_EQ(Limits(), before);
 }
@@ -163,9 +166,11 @@ TEST_P(CgroupUndoTest, LimitsThatWereSetAreTheSameAgain) {
   for (const int64_t megabytes : {64, 128}) {
     LinuxResources change = Everything();
     change.memory_limit_bytes = change.memory_swap_limit_bytes = megabytes << 20;
-    auto undo = driver_->Update(path_, change);
-    ASSERT_TRUE(undo.ok()) << undo.error().message();
-    Status undone = (*undo)();
+    auto former_limits = driver_->LimitsBefore(path_, change);
+    ASSERT_TRUE(former_limits.ok()) << former_limits.error().message();
+    Status updated = driver_->Update(path_, change);
+    ASSERT_TRUE(updated.ok()) << updated.error().message();
+    Status undone = driver_->Restore(path_, *former_limits);
     EXPECT_TRUE(undone.ok()) << undone.error().message();
     EXPECT_EQ(Limits(), before);
   }
@@ -178,11 +183,42 @@ TEST_P(CgroupUndoTest, AFailureHalfWayLeavesNoLimitThatWasNotThere) {
   const auto before = Limits();
   LinuxResources change = Everything();
   change.unified = {{"pids.max", "many"}};
-  auto undo = driver_->Update(path_, change);
-  ASSERT_FALSE(undo.ok());
-  EXPECT_EQ(undo.code(), Code::kInvalidArgument);
-  EXPECT_THAT(undo.error().message(), HasSubstr("pids.max"));
+  Status updated = driver_->Update(path_, change);
+  ASSERT_FALSE(updated.ok());
+  EXPECT_EQ(updated.code(), Code::kInvalidArgument);
+  EXPECT_THAT(updated.error().message(), HasSubstr("pids.max"));
   EXPECT_EQ(Limits(), before);
+}
+
+// As a daemon may find it that was killed in the middle of an update, and in that of the undo.
+TEST_P(CgroupUndoTest, AnUpdateCutOffAnywhereIsTakenBack) {
+  LinuxResources former;
+  former.cpu_shares = 2000;
+  former.cpu_period_us = 20'000;
+  former.cpu_quota_us = 10'000;
+  former.memory_limit_bytes = 96 << 20;
+  SKIP_UNLESS_SUPPORTED(former);
+  ASSERT_TRUE(driver_->Create(path_, former, {}, shim_).ok());
+  const auto before = Limits();
+  for (const int64_t megabytes : {64, 128}) {
+    LinuxResources whole = Everything();
+    whole.memory_limit_bytes = whole.memory_swap_limit_bytes = megabytes << 20;
+    auto limits = driver_->LimitsBefore(path_, whole);
+    ASSERT_TRUE(limits.ok()) << limits.error().message();
+    LinuxResources only_cpu, only_memory;
+    only_cpu.cpu_shares = whole.cpu_shares;
+    only_cpu.cpu_period_us = whole.cpu_period_us;
+    only_memory.memory_limit_bytes = whole.memory_limit_bytes;
+    for (const LinuxResources& part : {LinuxResources(), only_cpu, only_memory, whole}) {
+      Status updated = driver_->Update(path_, part);
+      ASSERT_TRUE(updated.ok()) << updated.error().message();
+      for (int i = 0; i < 2; ++i) {
+        Status undone = driver_->Restore(path_, *limits);
+        ASSERT_TRUE(undone.ok()) << undone.error().message();
+        EXPECT_EQ(Limits(), before);
+      }
+    }
+  }
 }
 
 TEST_P(CgroupUndoTest, TheUndoOfARaisedLimitKillsNobody) {
@@ -194,8 +230,10 @@ TEST_P(CgroupUndoTest, TheUndoOfARaisedLimitKillsNobody) {
   change.memory_limit_bytes = 128 << 20;
   change.cpu_shares = 333;
   const auto before = Limits();
-  auto undo = driver_->Update(path_, change);
-  ASSERT_TRUE(undo.ok()) << undo.error().message();
+  auto former = driver_->LimitsBefore(path_, change);
+  ASSERT_TRUE(former.ok()) << former.error().message();
+  Status updated = driver_->Update(path_, change);
+  ASSERT_TRUE(updated.ok()) << updated.error().message();
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   const pid_t pid = StartIn([&] {
@@ -208,7 +246,7 @@ TEST_P(CgroupUndoTest, TheUndoOfARaisedLimitKillsNobody) {
   });
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  Status undone = (*undo)();
+  Status undone = driver_->Restore(path_, *former);
   ASSERT_FALSE(undone.ok());
   EXPECT_THAT(undone.error().message(), HasSubstr("memory"));
   EXPECT_EQ(kill(pid, 0), 0);

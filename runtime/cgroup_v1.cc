@@ -84,7 +84,10 @@ class CgroupV1Driver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
-  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
+  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<FormerLimits> LimitsBefore(const std::string& path,
+                                    const LinuxResources& resources) const override;
+  Status Restore(const std::string& path, const FormerLimits& former) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
   Result<std::vector<int32_t>> Processes(const std::string& path) const override;
@@ -185,19 +188,36 @@ CgroupJoin CgroupV1Driver::Join(const std::string& path) const {
   return join;
 }
 
-Result<CgroupUndo> CgroupV1Driver::Update(const std::string& path,
-                                          const LinuxResources& resources) {
+Status CgroupV1Driver::Update(const std::string& path, const LinuxResources& resources) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   const std::string relative = path.substr(1);
   RETURN_IF_ERROR(OpenCgroup(members_->root.get(), relative), "update cgroup ", path);
   const CgroupDirectoryOf directories = DirectoriesOf(relative);
   ASSIGN_OR_RETURN(auto settings, V1Settings(resources, ReaderOf(directories)));
-  ASSIGN_OR_RETURN(auto former, ReplaceSettings(settings, directories), "update cgroup ", path);
-  return CgroupUndo([path, directories, former = std::move(former)]() -> Status {
-    RETURN_IF_ERROR(RestoreSettings(former, directories), "cgroup ", path);
-    return Ok();
-  });
+  RETURN_IF_ERROR(ReplaceSettings(settings, directories), "update cgroup ", path);
+  return Ok();
+}
+
+Result<FormerLimits> CgroupV1Driver::LimitsBefore(const std::string& path,
+                                                  const LinuxResources& resources) const {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  RETURN_IF_ERROR(CheckResources(resources));
+  const std::string relative = path.substr(1);
+  RETURN_IF_ERROR(OpenCgroup(members_->root.get(), relative), "cgroup ", path);
+  const CgroupDirectoryOf directories = DirectoriesOf(relative);
+  ASSIGN_OR_RETURN(auto settings, V1Settings(resources, ReaderOf(directories)));
+  FormerLimits former;
+  former.files = FormerSettings(settings, directories);
+  return former;
+}
+
+Status CgroupV1Driver::Restore(const std::string& path, const FormerLimits& former) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  const std::string relative = path.substr(1);
+  RETURN_IF_ERROR(OpenCgroup(members_->root.get(), relative), "cgroup ", path);
+  RETURN_IF_ERROR(RestoreSettings(former.files, DirectoriesOf(relative)), "cgroup ", path);
+  return Ok();
 }
 
 Result<UniqueFd> CgroupV1Driver::OpenDirectory(const std::string& path,

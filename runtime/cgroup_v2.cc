@@ -40,6 +40,13 @@ Names Without(const Names& names, const Names& others) {
   return left;
 }
 
+// Those of an update of the cgroup whose directory that is.
+Result<std::vector<CgroupSetting>> SettingsFor(int dir, const LinuxResources& resources) {
+  return V2Settings(resources, /*creating=*/false, [&](std::string_view, const std::string& file) {
+    return ReadCgroupFile(dir, file);
+  });
+}
+
 class CgroupV2Driver final : public CgroupDriver {
  public:
   CgroupV2Driver(std::string path, UniqueFd root) : path_(std::move(path)), root_(std::move(root)) {
@@ -60,7 +67,10 @@ class CgroupV2Driver final : public CgroupDriver {
   Status Create(const std::string& path, const LinuxResources& resources,
                 const std::vector<DeviceRule>& devices, int32_t shim) override;
   CgroupJoin Join(const std::string& path) const override;
-  Result<CgroupUndo> Update(const std::string& path, const LinuxResources& resources) override;
+  Status Update(const std::string& path, const LinuxResources& resources) override;
+  Result<FormerLimits> LimitsBefore(const std::string& path,
+                                    const LinuxResources& resources) const override;
+  Status Restore(const std::string& path, const FormerLimits& former) override;
   Result<UniqueFd> OpenDirectory(const std::string& path,
                                  std::string_view controller) const override;
   Result<std::vector<int32_t>> Processes(const std::string& path) const override;
@@ -157,26 +167,35 @@ CgroupJoin CgroupV2Driver::Join(const std::string& path) const {
   return join;
 }
 
-Result<CgroupUndo> CgroupV2Driver::Update(const std::string& path,
-                                          const LinuxResources& resources) {
+Status CgroupV2Driver::Update(const std::string& path, const LinuxResources& resources) {
   RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
   RETURN_IF_ERROR(CheckResources(resources));
   ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "update cgroup ", path);
   RETURN_IF_ERROR(CheckMemoryInUse(dir.get(), resources.memory_limit_bytes), "update cgroup ",
                   path);
-  auto read = [&](std::string_view, const std::string& file) {
-    return ReadCgroupFile(dir.get(), file);
-  };
-  ASSIGN_OR_RETURN(auto settings, V2Settings(resources, /*creating=*/false, read));
-  ASSIGN_OR_RETURN(auto former,
-                   ReplaceSettings(settings, [&](std::string_view) { return dir.get(); }),
-                   "update cgroup ", path);
-  return CgroupUndo([this, path, former = std::move(former)]() -> Status {
-    ASSIGN_OR_RETURN(UniqueFd again, OpenCgroup(root_.get(), path.substr(1)), "cgroup ", path);
-    RETURN_IF_ERROR(RestoreSettings(former, [&](std::string_view) { return again.get(); }),
-                    "cgroup ", path);
-    return Ok();
-  });
+  ASSIGN_OR_RETURN(auto settings, SettingsFor(dir.get(), resources));
+  RETURN_IF_ERROR(ReplaceSettings(settings, [&](std::string_view) { return dir.get(); }),
+                  "update cgroup ", path);
+  return Ok();
+}
+
+Result<FormerLimits> CgroupV2Driver::LimitsBefore(const std::string& path,
+                                                  const LinuxResources& resources) const {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  RETURN_IF_ERROR(CheckResources(resources));
+  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "cgroup ", path);
+  ASSIGN_OR_RETURN(auto settings, SettingsFor(dir.get(), resources));
+  FormerLimits former;
+  former.files = FormerSettings(settings, [&](std::string_view) { return dir.get(); });
+  return former;
+}
+
+Status CgroupV2Driver::Restore(const std::string& path, const FormerLimits& former) {
+  RETURN_IF_ERROR(CheckCgroupPath(path, "cgroup path"));
+  ASSIGN_OR_RETURN(UniqueFd dir, OpenCgroup(root_.get(), path.substr(1)), "cgroup ", path);
+  RETURN_IF_ERROR(RestoreSettings(former.files, [&](std::string_view) { return dir.get(); }),
+                  "cgroup ", path);
+  return Ok();
 }
 
 Result<UniqueFd> CgroupV2Driver::OpenDirectory(const std::string& path,

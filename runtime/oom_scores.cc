@@ -33,18 +33,24 @@ bool HasGone(const Error& error) {
   return error.sys_errno() == ESRCH || error.code() == Code::kNotFound;
 }
 
-// Returns what it had; nothing if it has gone, or is not one of the cgroup's.
-Result<std::optional<int64_t>> SetOne(int32_t pid, const std::string& cgroup_path, int64_t score) {
+// Nothing if it has gone, or is not one of the cgroup's.
+Result<std::optional<int64_t>> ScoreOf(const UniqueFd& proc) {
   const std::optional<int64_t> nothing;
-  const UniqueFd proc = OpenMember(pid, cgroup_path);
   if (!proc.ok()) return nothing;
   auto text = ReadFileAt(proc.get(), "oom_score_adj", kMaxProcFileBytes);
   if (!text.ok()) {
     if (HasGone(text.error())) return nothing;
     return std::move(text).error().Wrap("oom_score_adj");
   }
-  const auto had = ParseNumber<int64_t>(Trim(*text));
-  if (had == score) return had;
+  return ParseNumber<int64_t>(Trim(*text));
+}
+
+// Returns what it had; nothing if it has gone, or is not one of the cgroup's.
+Result<std::optional<int64_t>> SetOne(int32_t pid, const std::string& cgroup_path, int64_t score) {
+  const std::optional<int64_t> nothing;
+  const UniqueFd proc = OpenMember(pid, cgroup_path);
+  ASSIGN_OR_RETURN(const auto had, ScoreOf(proc));
+  if (!had || had == score) return had;
   Status status = WriteFileAt(proc.get(), "oom_score_adj", StrCat(score));
   if (status.ok()) return had;
   if (HasGone(status.error())) return nothing;
@@ -74,6 +80,17 @@ Status ForAll(const CgroupDriver& cgroups, const std::string& cgroup_path,
 }
 
 }  // namespace
+
+Result<OomScores> OtherOomScores(const CgroupDriver& cgroups, const std::string& cgroup_path,
+                                 int64_t score) {
+  OomScores scores;
+  ASSIGN_OR_RETURN(auto pids, cgroups.Processes(cgroup_path));
+  for (int32_t pid : pids) {
+    ASSIGN_OR_RETURN(const auto has, ScoreOf(OpenMember(pid, cgroup_path)));
+    if (has && *has != score) scores.emplace(pid, *has);
+  }
+  return scores;
+}
 
 Status SetOomScores(const CgroupDriver& cgroups, const std::string& cgroup_path, int64_t score,
                     OomScores& former) {

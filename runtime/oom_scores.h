@@ -14,6 +14,10 @@ namespace berth::runtime {
 // What the processes had before, by their ids.
 using OomScores = std::map<int32_t, int64_t>;
 
+// Those of the cgroup's processes that do not have `score`.
+Result<OomScores> OtherOomScores(const CgroupDriver& cgroups, const std::string& cgroup_path,
+                                 int64_t score);
+
 // Gives every process of the cgroup the score, also those that are forked meanwhile: it looks again
 // until it finds none with another score. FailedPrecondition if they multiply without an end.
 // `former` is filled in also on failure, for RestoreOomScores.

@@ -69,14 +69,26 @@ Status CreatePodCgroup(Core& core, const Pod& pod) {
   return core.cgroups->Create(path, limits, {}, /*shim=*/0);
 }
 
-Result<CgroupUndo> UpdatePodCgroup(Core& core, const Pod& pod) {
+Result<FormerLimits> PodLimitsBefore(Core& core, const Pod& pod) {
   const std::string path = PodCgroup(core, pod);
   const LinuxResources limits = LimitsOf(pod.config);
-  if (path.empty() || !HasLimits(limits)) return CgroupUndo(Ok);
-  auto undo = core.cgroups->Update(path, limits);
-  if (undo.code() != Code::kNotFound) return undo;
+  if (path.empty() || !HasLimits(limits)) return FormerLimits();
+  auto former = core.cgroups->LimitsBefore(path, limits);
+  if (former.code() != Code::kNotFound) return former;
   RETURN_IF_ERROR(core.cgroups->Create(path, {}, {}, /*shim=*/0));
-  return core.cgroups->Update(path, limits);
+  return core.cgroups->LimitsBefore(path, limits);
+}
+
+Status UpdatePodCgroup(Core& core, const Pod& pod) {
+  const std::string path = PodCgroup(core, pod);
+  const LinuxResources limits = LimitsOf(pod.config);
+  return path.empty() || !HasLimits(limits) ? Ok() : core.cgroups->Update(path, limits);
+}
+
+Status RestorePodCgroup(Core& core, const Pod& pod, const FormerLimits& former) {
+  const std::string path = PodCgroup(core, pod);
+  if (path.empty() || (former.files.empty() && former.unit.empty())) return Ok();
+  return core.cgroups->Restore(path, former);
 }
 
 std::string PodInitCgroup(const Core& core, const Pod& pod) {

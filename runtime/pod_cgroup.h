@@ -23,9 +23,11 @@ LinuxResources WithOverhead(const LinuxResources& resources, const LinuxResource
 
 // Makes the pod's own cgroup with its limits, if it has any. On failure nothing is left of it.
 Status CreatePodCgroup(Core& core, const Pod& pod);
-// All or nothing, as CgroupDriver::Update, and makes the cgroup if it is not there. No effect on a
-// pod in somebody else's cgroup.
-Result<CgroupUndo> UpdatePodCgroup(Core& core, const Pod& pod);
+// CgroupDriver's LimitsBefore, Update and Restore for the limits of the pod's own cgroup, of which
+// the first makes it if it is not there. No effect on a pod in somebody else's cgroup.
+Result<FormerLimits> PodLimitsBefore(Core& core, const Pod& pod);
+Status UpdatePodCgroup(Core& core, const Pod& pod);
+Status RestorePodCgroup(Core& core, const Pod& pod, const FormerLimits& former);
 // Idempotent.
 Status RemovePodCgroup(Core& core, const Pod& pod);
 

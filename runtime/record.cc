@@ -66,9 +66,12 @@ BERTH_FIELDS(Container, id, pod_id, config, state, created_at_ns, started_at_ns,
              stop_signal, pid)
 BERTH_FIELDS(DeviceRule, allow, type, major, minor, access)
 BERTH_FIELDS(ProcessIdentity, pid, start_time)
-BERTH_FIELDS(PodRecord, pod, phase, init, network)
+BERTH_FIELDS(FormerSetting, controller, file, value)
+BERTH_FIELDS(FormerLimits, files, unit)
+BERTH_FIELDS(ResourceUpdate, limits, scores)
+BERTH_FIELDS(PodRecord, pod, phase, init, network, update)
 BERTH_FIELDS(ContainerRecord, container, phase, layers, volume_layers, target_pid_ns, mount_label,
-             cgroup_path, device_rules, init_start_time)
+             cgroup_path, device_rules, init_start_time, update)
 #undef BERTH_FIELDS
 
 namespace {

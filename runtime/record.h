@@ -9,11 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "runtime/cgroup.h"
+#include "runtime/oom_scores.h"
 #include "runtime/types.h"
 
 namespace berth::runtime {
@@ -34,12 +36,21 @@ struct ProcessIdentity {
   uint64_t start_time = 0;
 };
 
+// A change of limits that is under way: what a daemon that finds it has to put back. It is not in
+// the record's resources yet.
+struct ResourceUpdate {
+  FormerLimits limits;
+  // Processes whose score is not that of the record's resources; nothing if none is changed.
+  std::optional<OomScores> scores;
+};
+
 struct PodRecord {
   Pod pod;
   PodPhase phase = PodPhase::kCreating;
   ProcessIdentity init;  // of a PID namespace that the containers share
   // There may be an address to give back: set before ADD, cleared after DEL.
   bool network = false;
+  std::optional<ResourceUpdate> update;
 };
 
 struct ContainerRecord {
@@ -53,6 +64,7 @@ struct ContainerRecord {
   std::string cgroup_path;
   std::vector<DeviceRule> device_rules;
   uint64_t init_start_time = 0;
+  std::optional<ResourceUpdate> update;
 };
 
 // Binary, versioned by field names: a reader ignores what it does not know and keeps the default of

@@ -54,6 +54,27 @@ TEST(Record, APodSurvivesTheRoundTrip) {
   EXPECT_EQ(record->init.start_time, 99U);
 }
 
+TEST(Record, AnUpdateUnderWaySurvivesTheRoundTrip) {
+  ContainerRecord container = SomeContainer();
+  EXPECT_FALSE(DecodeContainerRecord(EncodeRecord(container))->update.has_value());
+  container.update = ResourceUpdate();
+  container.update->limits.files = {{"memory", "memory.max", "max\n"}, {"io", "io.max", {}}};
+  container.update->limits.unit = {{"cpu", "cpu.weight", "100"}};
+  for (const std::optional<OomScores>& scores :
+       {std::optional<OomScores>(), std::optional(OomScores()),
+        std::optional(OomScores{{42, -999}, {43, 1000}})}) {
+    container.update->scores = scores;
+    auto record = DecodeContainerRecord(EncodeRecord(container));
+    ASSERT_TRUE(record.ok()) << record.error().message();
+    ASSERT_TRUE(record->update.has_value());
+    EXPECT_EQ(record->update->scores, scores);
+    ASSERT_EQ(record->update->limits.files.size(), 2U);
+    EXPECT_EQ(record->update->limits.files[0].value, "max\n");
+    EXPECT_EQ(record->update->limits.files[1].value, std::nullopt);
+    EXPECT_EQ(record->update->limits.unit.at(0).file, "cpu.weight");
+  }
+}
+
 // What an older version did not write keeps its default; what a newer one adds is ignored.
 TEST(Record, OlderAndNewerRecordsAreRead) {
   std::string bytes;

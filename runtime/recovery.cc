@@ -13,6 +13,7 @@
 #include "runtime/pod_cgroup.h"
 #include "runtime/pod_files.h"
 #include "runtime/pod_lifecycle.h"
+#include "runtime/resource_update.h"
 
 namespace berth::runtime {
 
@@ -243,12 +244,14 @@ Status LoadIndex(Core& core) {
 Status Recover(Core& core) {
   RETURN_IF_ERROR(LoadIndex(core));
   for (const auto& entry : core.index.containers.All()) {
-    LogFailure("container", entry->With([](const ContainerRecord& r) { return r.container.id; }),
-               RecoverContainer(core, *entry));
+    const auto id = entry->With([](const ContainerRecord& r) { return r.container.id; });
+    LogFailure("limits of container", id, TakeBackUpdate(core, *entry));
+    LogFailure("container", id, RecoverContainer(core, *entry));
   }
   for (const auto& entry : core.index.pods.All()) {
-    LogFailure("pod", entry->With([](const PodRecord& r) { return r.pod.id; }),
-               RecoverPod(core, *entry));
+    const auto id = entry->With([](const PodRecord& r) { return r.pod.id; });
+    LogFailure("limits of pod", id, TakeBackUpdate(core, *entry));
+    LogFailure("pod", id, RecoverPod(core, *entry));
   }
   RETURN_IF_ERROR(SweepSnapshots(core), "sweep snapshots");
   RETURN_IF_ERROR(SweepDirectories(core), "sweep directories");

@@ -23,4 +23,8 @@ Status UpdatePodResources(Core& core, const Context& context, PodEntry& entry,
                           const std::optional<LinuxResources>& overhead,
                           const std::optional<LinuxResources>& resources);
 
+// For recovery: puts back what a killed daemon had changed of an update that is not in the record.
+Status TakeBackUpdate(Core& core, ContainerEntry& entry);
+Status TakeBackUpdate(Core& core, PodEntry& entry);
+
 }  // namespace berth::runtime

@@ -96,8 +96,23 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
     }
     return container->container_id();
   }
-  // A pull, a pod, a container and its removal; false as soon as something fails. In a pod with a
-  // user namespace the container has an image as a volume, too.
+  static bool UpdateLimits(Node& node, const std::string& pod, const std::string& container) {
+    rt::UpdateContainerResourcesRequest of_container;
+    of_container.set_container_id(container);
+    of_container.mutable_linux()->set_oom_score_adj(321);
+    rt::UpdatePodSandboxResourcesRequest of_pod;
+    of_pod.set_pod_sandbox_id(pod);
+    if (HasController("cpu")) {
+      of_container.mutable_linux()->set_cpu_shares(333);
+      of_pod.mutable_resources()->set_cpu_shares(444);
+    }
+    // One whose first start was cut off has exited.
+    auto updated = node.cri().Call(of_container);
+    if (!updated.ok() && updated.code() != Code::kFailedPrecondition) return false;
+    return node.cri().Call(of_pod).ok();
+  }
+  // A pull, a pod, a container, new limits, and its removal; false as soon as something fails. In a
+  // pod with a user namespace the container has an image as a volume, too.
   static bool RunAll(Node& node, const rt::PodSandboxConfig& pod_config, const std::string& image) {
     rt::PullImageRequest pull;
     pull.mutable_image()->set_image(image);
@@ -124,7 +139,7 @@ class Crash : public ::testing::TestWithParam<std::string_view> {
       volume->set_readonly(true);
     }
     const auto container = CreateAndStart(node, create);
-    if (!container) return false;
+    if (!container || !UpdateLimits(node, pod->pod_sandbox_id(), *container)) return false;
     rt::RemoveContainerRequest remove_container;
     remove_container.set_container_id(*container);
     if (!node.cri().Call(remove_container).ok()) return false;

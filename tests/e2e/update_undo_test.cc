@@ -1,4 +1,6 @@
 // An update of limits that fails at a late step: nothing of it is left.
+#include <signal.h>
+
 #include <thread>
 
 #include "base/file.h"
@@ -86,52 +88,147 @@ TEST_F(UpdateUndo, WhatCannotBeRecordedDoesNotHold) {
   EXPECT_NE(LimitsOf(node().CgroupOf(pod_)), of_pod);
 }
 
-// Only CAP_SYS_RESOURCE may lower a score below where it began, and this daemon has it not.
-TEST_F(UpdateUndo, AScoreThatTheKernelRefusesTakesTheLimitsBack) {
-  auto node = Node::Start(
-      {.with_cni = false,
-       .launcher = {"/bin/sh", "-c",
-                    "echo 0 > /proc/self/oom_score_adj; exec setpriv --bounding-set -sys_resource "
-                    "--inh-caps -sys_resource \"$@\"",
-                    "sh"}});
-  ASSERT_OK(node);
-  Cri& cri = (*node)->cri();
-  rt::PullImageRequest pull;
-  pull.mutable_image()->set_image(image());
-  ASSERT_OK(cri.Call(pull));
-  rt::RunPodSandboxRequest run;
-  *run.mutable_config() = PodConfig();
-  run.mutable_config()->clear_log_directory();
-  run.mutable_config()
-      ->mutable_linux()
-      ->mutable_security_context()
-      ->mutable_namespace_options()
-      ->set_network(rt::NODE);
-  auto pod = cri.Call(run);
-  ASSERT_OK(pod);
-  rt::CreateContainerRequest create;
-  create.set_pod_sandbox_id(pod->pod_sandbox_id());
-  *create.mutable_config() = Unlimited("main");
-  create.mutable_config()->clear_log_path();
-  auto container = cri.Call(create);
-  ASSERT_OK(container);
-  const std::string& id = container->container_id();
-  rt::StartContainerRequest start;
-  start.set_container_id(id);
-  ASSERT_OK(cri.Call(start));
-  rt::ExecSyncRequest exec;
-  exec.set_container_id(id);
-  for (const char* word : {"sh", "-c", kScores}) exec.add_cmd(word);
-  EXPECT_EQ(cri.Call(exec)->stdout(), "100\n100\n100\n");
-  const std::string limits = LimitsOf((*node)->CgroupOf(pod->pod_sandbox_id(), id));
+// With a daemon of its own.
+class UpdateOfOwnNode : public UpdateUndo {
+ protected:
+  // And a pod with a container that has a score of 100 and no other limit.
+  void StartNode(NodeOptions options) {
+    options.with_cni = false;
+    auto node = Node::Start(options);
+    ASSERT_OK(node);
+    node_ = std::move(*node);
+    rt::PullImageRequest pull;
+    pull.mutable_image()->set_image(image());
+    ASSERT_OK(own().Call(pull));
+    rt::RunPodSandboxRequest run;
+    *run.mutable_config() = PodConfig();
+    run.mutable_config()->clear_log_directory();
+    run.mutable_config()
+        ->mutable_linux()
+        ->mutable_security_context()
+        ->mutable_namespace_options()
+        ->set_network(rt::NODE);
+    auto pod = own().Call(run);
+    ASSERT_OK(pod);
+    own_pod_ = pod->pod_sandbox_id();
+    rt::CreateContainerRequest create;
+    create.set_pod_sandbox_id(own_pod_);
+    *create.mutable_config() = Unlimited("main");
+    create.mutable_config()->clear_log_path();
+    auto container = own().Call(create);
+    ASSERT_OK(container);
+    container_ = container->container_id();
+  }
+  void StartContainer() {
+    rt::StartContainerRequest start;
+    start.set_container_id(container_);
+    ASSERT_OK(own().Call(start));
+  }
+  Cri& own() { return node_->cri(); }
+  std::string Scores() {
+    rt::ExecSyncRequest exec;
+    exec.set_container_id(container_);
+    for (const char* word : {"sh", "-c", kScores}) exec.add_cmd(word);
+    auto shown = own().Call(exec);
+    return shown.ok() ? shown->stdout() : shown.error().message();
+  }
+  std::string ContainerLimits() { return LimitsOf(node_->CgroupOf(own_pod_, container_)); }
+  std::string PodLimits() { return LimitsOf(node_->CgroupOf(own_pod_)); }
+  std::string Shown() {
+    rt::ContainerStatusRequest ask;
+    ask.set_container_id(container_);
+    auto status = own().Call(ask);
+    return status.ok() ? status->status().resources().ShortDebugString() : status.error().message();
+  }
+  rt::UpdatePodSandboxResourcesRequest ChangeOfPod() {
+    rt::UpdatePodSandboxResourcesRequest request;
+    request.set_pod_sandbox_id(own_pod_);
+    ChangeAll(*request.mutable_resources(), 0);
+    return request;
+  }
+  void Restart() {
+    auto died = node_->StopDaemon(SIGKILL);
+    ASSERT_OK(died);
+    ASSERT_EQ(*died, 128 + SIGKILL);
+    ASSERT_OK(node_->StartDaemon());
+  }
 
-  EXPECT_FAILS(cri.Call(Change(id, -500)), Code::kPermissionDenied, "oom_score_adj");
-  EXPECT_EQ(LimitsOf((*node)->CgroupOf(pod->pod_sandbox_id(), id)), limits);
-  EXPECT_EQ(cri.Call(exec)->stdout(), "100\n100\n100\n");
-  rt::ContainerStatusRequest ask;
-  ask.set_container_id(id);
-  EXPECT_EQ(cri.Call(ask)->status().resources().linux().cpu_quota(), 0);
-  EXPECT_OK(cri.Call(Change(id, 50)));
+  std::unique_ptr<Node> node_;
+  std::string own_pod_, container_;
+};
+
+// Only CAP_SYS_RESOURCE may lower a score below where it began, and this daemon has it not.
+TEST_F(UpdateOfOwnNode, AScoreThatTheKernelRefusesTakesTheLimitsBack) {
+  StartNode({.launcher = {"/bin/sh", "-c",
+                          "echo 0 > /proc/self/oom_score_adj; exec setpriv --bounding-set "
+                          "-sys_resource --inh-caps -sys_resource \"$@\"",
+                          "sh"}});
+  ASSERT_FALSE(HasFatalFailure());
+  StartContainer();
+  EXPECT_EQ(Scores(), "100\n100\n100\n");
+  const std::string limits = ContainerLimits(), shown = Shown();
+
+  EXPECT_FAILS(own().Call(Change(container_, -500)), Code::kPermissionDenied, "oom_score_adj");
+  EXPECT_EQ(ContainerLimits(), limits);
+  EXPECT_EQ(Scores(), "100\n100\n100\n");
+  EXPECT_EQ(Shown(), shown);
+  EXPECT_OK(own().Call(Change(container_, 50)));
+}
+
+// The daemon dies in the middle of an update. The next one shows what holds, and what holds is what
+// was before.
+class CutOffUpdate : public UpdateOfOwnNode, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(CutOffUpdate, IsTakenBack) {
+  StartNode({.failpoint = GetParam()});
+  ASSERT_FALSE(HasFatalFailure());
+  StartContainer();
+  EXPECT_EQ(Scores(), "100\n100\n100\n");
+  const std::string limits = ContainerLimits(), of_pod = PodLimits(), shown = Shown();
+  const bool is_pods = std::string_view(GetParam()).starts_with("update_pod");
+  if (is_pods) {
+    EXPECT_FALSE(own().Call(ChangeOfPod()).ok()) << "the failpoint was not reached";
+  } else {
+    EXPECT_FALSE(own().Call(Change(container_, 321)).ok()) << "the failpoint was not reached";
+  }
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  EXPECT_EQ(ContainerLimits(), limits);
+  EXPECT_EQ(PodLimits(), of_pod);
+  EXPECT_EQ(Scores(), "100\n100\n100\n");
+  EXPECT_EQ(Shown(), shown);
+
+  // Nothing is in the way of the next one, and that survives the next daemon's end.
+  ASSERT_OK(own().Call(ChangeOfPod()));
+  ASSERT_OK(own().Call(Change(container_, 321)));
+  const std::string new_limits = ContainerLimits(), new_of_pod = PodLimits(), new_shown = Shown();
+  EXPECT_NE(new_limits, limits);
+  EXPECT_NE(new_of_pod, of_pod);
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  EXPECT_EQ(ContainerLimits(), new_limits);
+  EXPECT_EQ(PodLimits(), new_of_pod);
+  EXPECT_EQ(Scores(), "321\n321\n321\n");
+  EXPECT_EQ(Shown(), new_shown);
+}
+
+INSTANTIATE_TEST_SUITE_P(Failpoints, CutOffUpdate,
+                         ::testing::Values("update_container.recorded", "update_container.limits",
+                                           "update_container.done", "update_pod.recorded",
+                                           "update_pod.limits"),
+                         [](const auto& tested) {
+                           std::string name(tested.param);
+                           name[name.find('.')] = '_';
+                           return name;
+                         });
+
+TEST_F(UpdateOfOwnNode, CutOffBeforeTheStartItDoesNotHoldForTheStart) {
+  StartNode({.failpoint = "update_container.done"});
+  ASSERT_FALSE(HasFatalFailure());
+  const std::string shown = Shown();
+  EXPECT_FALSE(own().Call(Change(container_, 321)).ok()) << "the failpoint was not reached";
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  EXPECT_EQ(Shown(), shown);
+  StartContainer();
+  EXPECT_EQ(Scores(), "100\n100\n100\n");
 }
 
 }  // namespace
