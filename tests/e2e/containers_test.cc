@@ -1,4 +1,7 @@
 // The life of containers: states, timestamps, filters, idempotence, defaults of the image.
+#include <signal.h>
+
+#include <map>
 #include <thread>
 
 #include "base/json.h"
@@ -92,6 +95,60 @@ TEST_F(Containers, StatusSaysWhatWasAsked) {
   EXPECT_EQ(status->annotations().at("c"), "d");
   EXPECT_EQ(status->image().image(), image());
   EXPECT_TRUE(status->log_path().ends_with("/main.log")) << status->log_path();
+}
+
+// In statuses and lists, of pods and containers, and of the next daemon, too.
+TEST_F(Containers, LabelsAndAnnotationsComeBackByteForByte) {
+  google::protobuf::Map<std::string, std::string> strange;
+  strange[""] = "";
+  strange["empty"] = "";
+  strange["io.kubernetes.pod.name/x_Y-z.0"] = " two  spaces ";
+  strange["control"] = std::string("\0\x01\t\r\n\x1b[31m\x7f", 11);
+  strange["quotes \"'`\\"] = "{\"a\": [1, \"\\n\"]}";
+  strange["\u00fcn\u00efcode \U0001F980"] = "e\u0301 \u202e \ufeff";
+  strange["long"] = std::string(200'000, 'l');
+  rt::PodSandboxConfig pod_config = PodConfig("labelled");
+  *pod_config.mutable_labels() = *pod_config.mutable_annotations() = strange;
+  auto pod = RunPod(pod_config);
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("true");
+  *config.mutable_labels() = *config.mutable_annotations() = strange;
+  auto container = Create(*pod, config);
+  ASSERT_OK(container);
+  const std::map<std::string, std::string> wanted(strange.begin(), strange.end());
+  auto expect_same = [&](const auto& what, const char* where) {
+    EXPECT_EQ((std::map<std::string, std::string>(what.labels().begin(), what.labels().end())),
+              wanted)
+        << where;
+    EXPECT_EQ(
+        (std::map<std::string, std::string>(what.annotations().begin(), what.annotations().end())),
+        wanted)
+        << where;
+  };
+  for (bool again : {false, true}) {
+    if (again) {
+      ASSERT_OK(node().StopDaemon(SIGKILL));
+      ASSERT_OK(node().StartDaemon());
+    }
+    auto pod_status = PodStatus(*pod);
+    ASSERT_OK(pod_status);
+    expect_same(*pod_status, "pod's status");
+    auto status = Status(*container);
+    ASSERT_OK(status);
+    expect_same(*status, "container's status");
+    rt::ListPodSandboxRequest list_pods;
+    list_pods.mutable_filter()->set_id(*pod);
+    auto pods = cri().Call(list_pods);
+    ASSERT_OK(pods);
+    ASSERT_EQ(pods->items_size(), 1);
+    expect_same(pods->items(0), "list of pods");
+    rt::ListContainersRequest list;
+    list.mutable_filter()->set_id(*container);
+    auto containers = cri().Call(list);
+    ASSERT_OK(containers);
+    ASSERT_EQ(containers->containers_size(), 1);
+    expect_same(containers->containers(0), "list of containers");
+  }
 }
 
 TEST_F(Containers, StopSignalThenKill) {

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/strings.h"
 #include "tests/e2e/e2e_test.h"
 #include "tests/testing/http_server.h"
@@ -58,6 +59,26 @@ TEST_F(Images, TheIdIsTheConfigDigestInEveryField) {
   ASSERT_EQ(status->image().repo_digests_size(), 1);
   EXPECT_EQ(status->image().repo_digests(0), StrCat(name, "@", image.digest));
   EXPECT_GT(status->image().size(), 0u);
+}
+
+TEST_F(Images, VerboseStatusHasTheConfiguration) {
+  rt::ImageStatusRequest request;
+  request.mutable_image()->set_image(image());
+  auto brief = cri().Call(request);
+  ASSERT_OK(brief);
+  EXPECT_TRUE(brief->info().empty());
+  request.set_verbose(true);
+  auto status = cri().Call(request);
+  ASSERT_OK(status);
+  ASSERT_TRUE(status->info().contains("info"));
+  auto info = ParseJson(status->info().at("info"));
+  ASSERT_OK(info);
+  auto pushed = BusyboxImage();
+  ASSERT_OK(pushed);
+  const Json& config = (*info)["imageSpec"]["config"];
+  EXPECT_EQ(config["Cmd"], pushed->config["Cmd"]);
+  EXPECT_EQ(config["Env"], pushed->config["Env"]);
+  EXPECT_EQ((*info)["imageSpec"]["rootfs"]["diff_ids"].size(), 1u);
 }
 
 TEST_F(Images, ContainersSayTheSameId) {
