@@ -174,9 +174,9 @@ void AddStoreCommands(Cli& cli) {
     cli.action = [&cli, watch](Client& client) { return ListPulls(cli, *watch, client); };
   });
 
-  cli.AddCommand("gc", "Remove layers that no image and no container uses")->callback([&cli] {
-    cli.action = [&cli](Client& client) { return CollectGarbage(cli, client); };
-  });
+  cli.AddCommand("gc", "Remove layers that no image and no container uses, of unfinished pulls too")
+      ->callback(
+          [&cli] { cli.action = [&cli](Client& client) { return CollectGarbage(cli, client); }; });
 
   auto repair = std::make_shared<bool>(false);
   command = cli.AddCommand("verify", "Check the layers in the store against their seals");

@@ -14,10 +14,10 @@ namespace {
 
 constexpr size_t kMaxProcFileBytes = 64 << 10;
 constexpr int kMaxRounds = 300;
-// A child that is being forked has a copy of its parent's score already and is not listed yet: some
-// milliseconds must pass without a find.
-constexpr int kCalmRounds = 3;
-constexpr int kPauseUs = 1000;
+// A child that is being forked has a copy of its parent's score already and is not listed yet: so
+// long must pass without a find that its parent has had its turn on a busy processor.
+constexpr int kCalmRounds = 8;
+constexpr int kPauseUs = 2000;
 
 // The process's directory, by whose descriptor the number cannot become another process's. Empty if
 // it has gone or is not one of the cgroup's.
