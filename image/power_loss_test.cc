@@ -56,7 +56,7 @@ class PowerLossTest : public PullerFixture {
     ASSERT_EQ(unshare(CLONE_NEWNS), 0);
     ASSERT_EQ(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     ASSERT_TRUE(Succeeds(
-        StrCat("truncate -s 96M ", disk_ / "image", " && mkfs.ext4 -q -F ", disk_ / "image")));
+        StrCat("truncate -s 32M ", disk_ / "image", " && mkfs.ext4 -q -F ", disk_ / "image")));
     if (!Mount()) GTEST_SKIP() << "this machine has no loop devices";
     NextBoot();
     Open({});
@@ -274,18 +274,18 @@ TEST_F(PowerLossTest, AWorkerKilledAtAnyMomentLeavesWholeLayersOnly) {
 
 TEST_F(PowerLossTest, ADiskWithoutRoomRefusesThePullBeforeTheFirstByte) {
   const std::string reference =
-      Offer("big", {MakeTar({{.path = "x", .content = Noise(120 << 20, 2)}})});
+      Offer("big", {MakeTar({{.path = "x", .content = Noise(40 << 20, 2)}})});
   auto pulled = Pull(reference);
   EXPECT_EQ(pulled.code(), Code::kResourceExhausted);
-  EXPECT_THAT(pulled.error().message(), HasSubstr("no room for 1 layers: at least 1258"));
+  EXPECT_THAT(pulled.error().message(), HasSubstr("no room for 1 layers: at least 419"));
   EXPECT_THAT(pulled.error().message(), HasSubstr(dir_ / "store"));
   EXPECT_EQ(Fetched("big", 0), 0);
 }
 
 TEST_F(PowerLossTest, ADiskThatFillsUpLeavesNothing) {
   std::vector<testing::TarEntry> entries;
-  entries.reserve(30);
-  for (int i = 0; i < 30; ++i) {
+  entries.reserve(10);
+  for (int i = 0; i < 10; ++i) {
     entries.push_back({.path = StrCat("f", i), .content = std::string(4 << 20, 'x')});
   }
   auto pulled = Pull(Offer("grows", {MakeTar(entries)}));
@@ -311,7 +311,7 @@ TEST_F(PowerLossTest, ADiskThatIsNearlyFullKeepsNothingOfUnfinishedPulls) {
   ASSERT_TRUE(store_->NoteUnfinished(image).ok());
   ASSERT_TRUE(store_->CollectLayers().ok());
   EXPECT_EQ(Layers().size(), 1u);
-  ASSERT_TRUE(Succeeds(StrCat("fallocate -l 76M ", dir_ / "filler")));
+  ASSERT_TRUE(Succeeds(StrCat("fallocate -l 22M ", dir_ / "filler")));
   ASSERT_LT(FreePercent(dir_.path()), 15);
   ASSERT_TRUE(store_->CollectLayers().ok());
   EXPECT_THAT(Layers(), IsEmpty());
@@ -321,10 +321,10 @@ TEST_F(PowerLossTest, WhatAPullLeftUnfinishedGivesWayToAnother) {
   PullerOptions one_by_one;
   one_by_one.max_parallel_layers = 1;
   Open(one_by_one);
-  const std::string first = Offer("first", {MakeTar({{.path = "x", .content = Noise(40 << 20, 3)}}),
+  const std::string first = Offer("first", {MakeTar({{.path = "x", .content = Noise(12 << 20, 3)}}),
                                             MakeTar({{.path = "y", .content = "small"}})});
   const std::string second =
-      Offer("second", {MakeTar({{.path = "z", .content = Noise(50 << 20, 4)}})});
+      Offer("second", {MakeTar({{.path = "z", .content = Noise(15 << 20, 4)}})});
   const std::string small = images_["first"].layers[1].digest;
   {
     FakeRegistry::HookScope hook(
@@ -345,9 +345,9 @@ TEST_F(PowerLossTest, WhatAPullLeftUnfinishedGivesWayToAnother) {
 
 TEST_F(PowerLossTest, PullsDoNotCountOnTheSameRoom) {
   const std::string first =
-      Offer("first", {MakeTar({{.path = "x", .content = Noise(50 << 20, 3)}})});
+      Offer("first", {MakeTar({{.path = "x", .content = Noise(15 << 20, 3)}})});
   const std::string second =
-      Offer("second", {MakeTar({{.path = "z", .content = Noise(40 << 20, 4)}})});
+      Offer("second", {MakeTar({{.path = "z", .content = Noise(12 << 20, 4)}})});
   std::atomic<bool> asked{false};
   std::atomic<bool> go{false};
   FakeRegistry::HookScope hook(
@@ -362,7 +362,7 @@ TEST_F(PowerLossTest, PullsDoNotCountOnTheSameRoom) {
   while (!asked) usleep(1000);
   auto refused = Pull(second);
   EXPECT_EQ(refused.code(), Code::kResourceExhausted);
-  EXPECT_THAT(refused.error().message(), HasSubstr("of which others are going to take 524"));
+  EXPECT_THAT(refused.error().message(), HasSubstr("of which others are going to take 157"));
   EXPECT_EQ(Fetched("second", 0), 0);
   go = true;
   puller.join();
