@@ -180,8 +180,9 @@ void AddStoreCommands(Cli& cli) {
 
   auto repair = std::make_shared<bool>(false);
   command = cli.AddCommand("verify", "Check the layers in the store against their seals");
-  command->add_flag("--repair", *repair,
-                    "Pull damaged layers again, without credentials, if no container uses them");
+  command->add_flag(
+      "--repair", *repair,
+      "Pull damaged layers again, with what credentials the daemon has, if no container uses them");
   command->callback([&cli, repair] {
     cli.action = [&cli, repair](Client& client) { return VerifyStore(cli, *repair, client); };
   });

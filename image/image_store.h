@@ -41,8 +41,8 @@ class ImageStore {
   std::vector<std::shared_ptr<const Image>> List();
 
   // Before the layers of the image are brought: those that are, should it end there, stay for its
-  // next pull, up to a day (unfinished_pulls.h) and while a seventh of the disk is free. Ends with
-  // Put(). Nothing if all layers are there.
+  // next pull, up to a day (unfinished_pulls.h) and while 15 percent of the disk are free. Ends
+  // with Put(). Nothing if all layers are there.
   Status NoteUnfinished(const Image& image);
   // All such images but the one (an id, or empty), when room is needed: the next collection takes
   // their layers. Returns how many there were.

@@ -34,9 +34,9 @@ class StoreVerifier {
   // Reads every layer, of the own store and then of the read-only ones, with the blob that was kept
   // of it, one after the other, and tells of each; a layer that has gone meanwhile is left out.
   // `repair`: a damaged layer of the own store that no container uses is pulled again by the digest
-  // of an image that has it, alone and without credentials, and takes the damaged one's place. If
-  // that fails the damaged one stays. `tell` ends it by returning false (Cancelled). Layers that
-  // nothing uses are not collected meanwhile.
+  // of an image that has it, alone and without the credentials of any request, and takes the
+  // damaged one's place. If that fails the damaged one stays. `tell` ends it by returning false
+  // (Cancelled). Layers that nothing uses are not collected meanwhile.
   Status Verify(const Context& context, bool repair,
                 const std::function<bool(const VerifiedLayer&)>& tell);
 
