@@ -16,16 +16,13 @@ grpc::Status Gone() {
   return {grpc::StatusCode::CANCELLED, "the client has gone"};
 }
 
-// Sends all of `items` as the repeated field that `field` gives of a chunk.
-template <typename Chunk, typename Item>
-grpc::Status SendChunks(google::protobuf::RepeatedPtrField<Item>* items,
-                        google::protobuf::RepeatedPtrField<Item>* (Chunk::*field)(),
-                        grpc::ServerWriter<Chunk>* writer) {
+// Each item once: `add` moves it into a chunk, and returns how many bytes it has.
+template <typename Chunk, typename Items, typename Add>
+grpc::Status SendInChunks(Items& items, const Add& add, grpc::ServerWriter<Chunk>* writer) {
   Chunk chunk;
   size_t bytes = 0;
-  for (Item& item : *items) {
-    bytes += item.ByteSizeLong();
-    (chunk.*field)()->Add(std::move(item));
+  for (auto& item : items) {
+    bytes += add(item, chunk);
     if (bytes < kChunkBytes) continue;
     if (!writer->Write(chunk)) return Gone();
     chunk.Clear();
@@ -33,6 +30,19 @@ grpc::Status SendChunks(google::protobuf::RepeatedPtrField<Item>* items,
   }
   if (bytes > 0 && !writer->Write(chunk)) return Gone();
   return grpc::Status::OK;
+}
+
+// Sends all of `items` as the repeated field that `field` gives of a chunk.
+template <typename Chunk, typename Item>
+grpc::Status SendChunks(google::protobuf::RepeatedPtrField<Item>* items,
+                        google::protobuf::RepeatedPtrField<Item>* (Chunk::*field)(),
+                        grpc::ServerWriter<Chunk>* writer) {
+  const auto add = [&](Item& item, Chunk& chunk) {
+    const size_t bytes = item.ByteSizeLong();
+    (chunk.*field)()->Add(std::move(item));
+    return bytes;
+  };
+  return SendInChunks(*items, add, writer);
 }
 
 }  // namespace
@@ -88,19 +98,15 @@ grpc::Status RuntimeService::StreamPodSandboxStats(
 grpc::Status RuntimeService::StreamPodSandboxMetrics(
     grpc::ServerContext*, const pb::StreamPodSandboxMetricsRequest*,
     grpc::ServerWriter<pb::StreamPodSandboxMetricsResponse>* writer) {
-  pb::StreamPodSandboxMetricsResponse chunk;
-  size_t bytes = 0;
-  for (std::string& pod : PodMetricsBytes()) {
-    bytes += pod.size();
+  using Chunk = pb::StreamPodSandboxMetricsResponse;
+  const auto add = [](std::string& pod, Chunk& chunk) {
+    const size_t bytes = pod.size();
     *chunk.GetReflection()->MutableUnknownFields(&chunk)->AddLengthDelimited(
-        pb::StreamPodSandboxMetricsResponse::kPodSandboxMetricsFieldNumber) = std::move(pod);
-    if (bytes < kChunkBytes) continue;
-    if (!writer->Write(chunk)) return Gone();
-    chunk.Clear();
-    bytes = 0;
-  }
-  if (bytes > 0 && !writer->Write(chunk)) return Gone();
-  return grpc::Status::OK;
+        Chunk::kPodSandboxMetricsFieldNumber) = std::move(pod);
+    return bytes;
+  };
+  std::vector<std::string> pods = PodMetricsBytes();
+  return SendInChunks(pods, add, writer);
 }
 
 grpc::Status ImageService::StreamImages(grpc::ServerContext* call,
