@@ -37,6 +37,7 @@ Result<OciSpec> BuildOciSpec(const SpecInputs& inputs) {
   OciSpec spec;
   spec.cgroups_path = inputs.cgroups_path;
   spec.resources = inputs.container.resources;
+  if (!inputs.paths.uts_ns.empty()) spec.hostname = inputs.pod.hostname;
   RETURN_IF_ERROR(BuildProcess(inputs, spec));
   RETURN_IF_ERROR(BuildMounts(inputs, spec));
   RETURN_IF_ERROR(BuildDevices(inputs, spec));

@@ -56,7 +56,8 @@ struct OciNamespace {
 struct OciSpec {
   OciProcess process;
   bool root_readonly = false;
-  std::string hostname;          // of a new uts namespace; empty: not set
+  // The pod's uts namespace has it. For runtimes that look into none (gVisor); empty: the host's.
+  std::string hostname;
   std::vector<OciMount> mounts;  // in the order of mounting
   std::vector<OciNamespace> namespaces;
   std::vector<IdMapping> uid_mappings, gid_mappings;  // of the user namespace

@@ -4,12 +4,10 @@
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/process.h"
 #include "base/time.h"
 #include "shim/exec.h"
 #include "shim/launch.h"
@@ -39,17 +37,19 @@ Status Container::Launch(std::vector<UniqueFd> mounts) {
     ASSIGN_OR_RETURN(auto plan, wire::ReadPlan(state_dir_));
     ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
     ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
-    if (!plan.oci_runtime.path.empty()) oci_runtime_.emplace(plan.oci_runtime, state_dir_);
+    if (!plan.oci_runtime.path.empty()) {
+      oci_runtime_.emplace(plan.oci_runtime, state_dir_, children_);
+    }
     auto launched = oci_runtime_
                         ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
                         : LaunchInit(Context::WithTimeoutMs(kLaunchTimeoutMs),
                                      {plan, rootfs.get(), mounts, state_dir_, stdio.child});
     ASSIGN_OR_RETURN(auto process, std::move(launched));
+    if (!process.pidfd.ok()) process.Identify();
     state_.pid = process.pid;
     state_.started_at_ns = WallNs();
-    auto start_time = ProcessStartTime(process.pid);
-    if (start_time.ok()) state_.start_time = *start_time;
-    init_pidfd_.Reset(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
+    state_.start_time = process.start_time;
+    init_pidfd_ = std::move(process.pidfd);
     log_ = std::move(log);
     stdin_ = std::move(stdio.parent.in);
     terminal_ = plan.process.terminal;
@@ -81,8 +81,8 @@ void Container::ReadOutput(int fd) {
   }
 }
 
-void Container::OnInitExit(int wait_status) {
-  state_.exit.finished_at_ns = WallNs();
+void Container::OnInitExit(int wait_status, int64_t ended_at_ns) {
+  state_.exit.finished_at_ns = ended_at_ns;
   state_.exit.signal = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
   state_.exit.exit_code =
       WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);

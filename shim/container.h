@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "shim/attach.h"
+#include "shim/children.h"
 #include "shim/cri_log.h"
 #include "shim/oci_runtime.h"
 #include "shim/wire/messages.h"
@@ -24,8 +25,8 @@ class Container {
  public:
   enum class Phase { kNew, kRunning, kDraining, kExited };
 
-  // `state_dir` is borrowed and outlives this.
-  explicit Container(int state_dir) : state_dir_(state_dir) {}
+  // Both are borrowed and outlive this.
+  Container(int state_dir, Children& children) : state_dir_(state_dir), children_(children) {}
 
   // Reads the plan from the state directory and starts the process. On failure the phase stays
   // kNew. `mounts`: the root file system, then the plan's images.
@@ -43,7 +44,7 @@ class Container {
   void ReadOutput(int fd);
 
   // The init process has been reaped.
-  void OnInitExit(int wait_status);
+  void OnInitExit(int wait_status, int64_t ended_at_ns);
   // Milliseconds until draining is given up, -1 outside of draining. Output held open by a process
   // beyond our reach must not keep the exit from being known.
   int DrainTimeoutMs() const;
@@ -70,6 +71,7 @@ class Container {
   bool OutOfMemoryKilled() const;
 
   int state_dir_;
+  Children& children_;
   Phase phase_ = Phase::kNew;
   wire::State state_;
   UniqueFd init_pidfd_;

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <optional>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "base/socket.h"
 #include "shim/child.h"
 #include "shim/launch_userns.h"
@@ -16,6 +18,11 @@
 #include "shim/user_namespace.h"
 
 namespace berth::shim {
+
+void Process::Identify() {
+  pidfd.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (auto ticks = ProcessStartTime(pid); ticks.ok()) start_time = *ticks;
+}
 
 namespace {
 
@@ -114,7 +121,10 @@ Result<Process> LaunchExec(const ExecInputs& inputs) {
     ReportAndExitInChild(sync.child.get(), RunExecInChild(inputs, membership, sync.child.get()));
   }
   sync.child.Reset();
-  return Process{pid, UniqueFd(), std::move(sync.parent)};
+  Process process;
+  process.pid = pid;
+  process.sync = std::move(sync.parent);
+  return process;
 }
 
 }  // namespace berth::shim

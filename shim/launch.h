@@ -30,9 +30,14 @@ inline constexpr char kStuck[] =
     "that hangs?)";
 
 struct Process {
+  // Notes what tells it from others, while it has not been reaped.
+  void Identify();
+
   pid_t pid = -1;
-  UniqueFd terminal;  // the pty's master, if the plan asks for one
-  UniqueFd sync;      // to be read by ReadProgress (child.h); none: it has executed its program
+  UniqueFd pidfd;
+  uint64_t start_time = 0;  // ProcessStartTime (base/process.h)
+  UniqueFd terminal;        // the pty's master, if the plan asks for one
+  UniqueFd sync;  // to be read by ReadProgress (child.h); none: it has executed its program
 };
 
 // What the container's first process needs beside its plan.

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -190,17 +191,19 @@ Status OciRuntime::Run(const std::vector<std::string>& command, const std::vecto
   auto child = Spawn(options);
   // NotFound would be read as "no container".
   if (!child.ok()) return std::move(child).error().WithCode(Code::kFailedPrecondition);
-  auto code = child->Wait(Context::WithTimeoutMs(timeout_ms));
-  if (!code.ok()) {
-    kill(-child->pid(), SIGKILL);  // with what it has started
+  const pid_t pid = child->Release();
+  auto status = children_.WaitFor(pid, timeout_ms);
+  if (!status.ok()) {
+    kill(-pid, SIGKILL);  // with what it has started
     // Should even that take long, it is reaped as any child.
-    if (!child->Wait(Context::WithTimeoutMs(kKillWaitMs)).ok()) (void)child->Release();
-    return std::move(code).error().Wrap(what);
+    (void)children_.WaitFor(pid, kKillWaitMs);
+    return std::move(status).error().Wrap(what);
   }
-  if (*code == 0) return Ok();
+  if (*status == 0) return Ok();
   const std::string why = LastError();
-  return ErrorOf(why,
-                 StrCat(what, ": ", why.empty() ? StrCat("exit ", *code) : Printable(why, 1024)));
+  const std::string end = WIFEXITED(*status) ? StrCat("exit ", WEXITSTATUS(*status))
+                                             : StrCat("killed by signal ", WTERMSIG(*status));
+  return ErrorOf(why, StrCat(what, ": ", why.empty() ? end : Printable(why, 1024)));
 }
 
 Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,
@@ -233,13 +236,16 @@ Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,
 
 Result<Process> OciRuntime::Launch(int rootfs, const ChildStdio& stdio, bool terminal) {
   RETURN_IF_ERROR(AttachRoot(rootfs));
-  auto process = RunDetached({"create", "--bundle", plan_.directory}, kInitPidName, stdio, terminal,
-                             kCreateTimeoutMs);
-  Status started = process.ok() ? Run({"start", plan_.id}, {-1, -1, -1}, kCommandTimeoutMs)
-                                : Status(process.error());
-  if (started.ok()) return process;
-  Delete();
-  return std::move(started).error();
+  auto launch = [&]() -> Result<Process> {
+    ASSIGN_OR_RETURN(Process process, RunDetached({"create", "--bundle", plan_.directory},
+                                                  kInitPidName, stdio, terminal, kCreateTimeoutMs));
+    process.Identify();  // by the end of `start` it may have ended, and been reaped
+    RETURN_IF_ERROR(Run({"start", plan_.id}, {-1, -1, -1}, kCommandTimeoutMs));
+    return process;
+  };
+  auto process = launch();
+  if (!process.ok()) Delete();
+  return process;
 }
 
 Result<Process> OciRuntime::Exec(const wire::ProcessPlan& process, const std::string& exec_cgroup,

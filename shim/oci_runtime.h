@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "shim/children.h"
 #include "shim/launch.h"
 #include "shim/stdio.h"
 #include "shim/wire/messages.h"
@@ -28,9 +29,9 @@ namespace berth::shim {
 
 class OciRuntime {
  public:
-  // `state_dir` is borrowed and outlives this.
-  OciRuntime(wire::OciRuntimePlan plan, int state_dir)
-      : plan_(std::move(plan)), state_dir_(state_dir) {}
+  // Both are borrowed and outlive this.
+  OciRuntime(wire::OciRuntimePlan plan, int state_dir, Children& children)
+      : plan_(std::move(plan)), state_dir_(state_dir), children_(children) {}
 
   // Create and start. On failure the runtime has forgotten the container again.
   Result<Process> Launch(int rootfs, const ChildStdio& stdio, bool terminal);
@@ -50,6 +51,7 @@ class OciRuntime {
 
   wire::OciRuntimePlan plan_;
   int state_dir_;
+  Children& children_;
 };
 
 }  // namespace berth::shim

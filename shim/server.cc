@@ -28,7 +28,8 @@ Server::Server(UniqueFd listener, UniqueFd signals, UniqueFd state_dir)
     : listener_(std::move(listener)),
       signals_(std::move(signals)),
       state_dir_(std::move(state_dir)),
-      container_(state_dir_.get()) {}
+      children_(signals_.get()),
+      container_(state_dir_.get(), children_) {}
 
 void Server::Run() {
   while (!done_) WaitOnce();
@@ -51,10 +52,15 @@ void Server::WaitOnce() {
 
   // Before requests are served: whoever has heard that its exec was killed must not find it, as a
   // zombie, with the next one.
-  if (fds[0].revents != 0) ReapChildren();
+  if (fds[0].revents != 0) {
+    signalfd_siginfo info{};
+    (void)!read(signals_.get(), &info, sizeof info);
+    NoteEnded();
+  }
   AdvanceStarts(fds);
   for (size_t i = 0; i < connections_.size(); ++i) {
     if (fds[first + i].revents != 0) Serve(connections_[i]);
+    if (children_.HasEnded()) NoteEnded();
   }
   if (fds[2].revents != 0) container_.ReadOutput(fds[2].fd);
   if (fds[3].revents != 0) container_.ReadOutput(fds[3].fd);
@@ -109,23 +115,21 @@ void Server::Advance(int number, ExecProcess& exec) {
   if (*executed) AnswerExec(number, exec, Ok());
 }
 
-void Server::ReapChildren() {
-  signalfd_siginfo info{};
-  (void)!read(signals_.get(), &info, sizeof info);
-  int status = 0;
-  pid_t pid = 0;
-  while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-    if (pid == container_.init_pid()) {
-      container_.OnInitExit(status);
+void Server::NoteEnded() {
+  while (auto ended = children_.Next()) {
+    const int status = ended->wait_status;
+    if (ended->pid == container_.init_pid()) {
+      container_.OnInitExit(status, ended->ended_at_ns);
       continue;
     }
-    auto exec = std::find_if(execs_.begin(), execs_.end(),
-                             [pid](const auto& entry) { return entry.second.pid == pid; });
+    auto exec = std::find_if(execs_.begin(), execs_.end(), [&ended](const auto& entry) {
+      return entry.second.pid == ended->pid;
+    });
     if (exec == execs_.end()) continue;  // an orphan of the container that came to us as subreaper
     wire::ExitStatus exit;
     exit.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     exit.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    exit.finished_at_ns = WallNs();
+    exit.finished_at_ns = ended->ended_at_ns;
     // It has said all that it will, up to the end of file.
     while (exec->second.sync.ok()) Advance(exec->first, exec->second);
     if (!RemoveExecCgroup(exec->second.cgroup)) busy_cgroups_.push_back(exec->second.cgroup);

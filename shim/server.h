@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/socket.h"
+#include "shim/children.h"
 #include "shim/container.h"
 #include "shim/exec.h"
 #include "shim/wire/messages.h"
@@ -37,7 +38,7 @@ class Server {
   void WaitOnce();
   void Accept();
   int TimeoutMs() const;
-  void ReapChildren();
+  void NoteEnded();
   // The connection of an exec; null if it has closed.
   Connection* ConnectionOf(int exec);
   void AdvanceStarts(const std::vector<pollfd>& fds);
@@ -58,6 +59,7 @@ class Server {
   UniqueFd listener_;
   UniqueFd signals_;
   UniqueFd state_dir_;
+  Children children_;
   Container container_;
   std::vector<Connection> connections_;
   std::map<int, ExecProcess> execs_;

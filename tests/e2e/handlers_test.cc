@@ -1,6 +1,7 @@
 // Runtime handlers: the built-in one, and OCI runtimes that the shim drives. What a container of
 // either can see and how it ends must not depend on who has started it.
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -28,25 +29,40 @@ TEST_F(Handlers, StatusListsThemInAStableOrder) {
   for (int i = 0; i < 3; ++i) {
     auto status = cri().Call(rt::StatusRequest());
     ASSERT_OK(status);
-    ASSERT_EQ(status->runtime_handlers_size(), 3);
+    ASSERT_EQ(status->runtime_handlers_size(), 4);
     EXPECT_EQ(status->runtime_handlers(0).name(), "");
     EXPECT_TRUE(status->runtime_handlers(0).features().recursive_read_only_mounts());
     EXPECT_EQ(status->runtime_handlers(1).name(), "crun");
     EXPECT_EQ(status->runtime_handlers(2).name(), "runc");
     EXPECT_TRUE(status->runtime_handlers(2).features().recursive_read_only_mounts());
     EXPECT_FALSE(status->runtime_handlers(2).features().user_namespaces());
+    EXPECT_EQ(status->runtime_handlers(3).name(), "runsc");
   }
 }
 
 TEST_F(Handlers, AnUnknownOneIsRefusedWithThoseThatThereAre) {
   auto refused = RunWith("kata");
   EXPECT_FAILS(refused, Code::kInvalidArgument, "runtime_handler: \"kata\" is not configured");
-  EXPECT_FAILS(refused, Code::kInvalidArgument, "\"\", \"crun\", \"runc\"");
+  EXPECT_FAILS(refused, Code::kInvalidArgument, "\"\", \"crun\", \"runc\", \"runsc\"");
   EXPECT_EQ(node().Remains(), std::vector<std::string>());
+}
+
+// Why there can be no container of that runtime here; empty if there can.
+std::string WhyNot(std::string_view runtime) {
+  if (runtime != "runsc") return "";
+  if (access("/usr/bin/runsc", X_OK) != 0) return "runsc is not installed";
+  auto processor = ReadFile("/proc/cpuinfo");
+  const bool is_uml = processor.ok() && processor->find("User Mode Linux") != std::string::npos;
+  return is_uml ? "gVisor traces what it runs, and does not come up in user-mode Linux" : "";
 }
 
 class OciHandlers : public E2eTest, public ::testing::WithParamInterface<const char*> {
  protected:
+  void SetUp() override {
+    const std::string why_not = WhyNot(GetParam());
+    if (!why_not.empty()) GTEST_SKIP() << why_not;
+    E2eTest::SetUp();
+  }
   Result<std::string> RunTheirPod() { return RunPod(PodConfig(), GetParam()); }
   Result<Ending> RunToTheEnd(const rt::ContainerConfig& config) {
     ASSIGN_OR_RETURN(const std::string pod, RunTheirPod());
@@ -57,6 +73,9 @@ class OciHandlers : public E2eTest, public ::testing::WithParamInterface<const c
     return ending;
   }
 };
+
+// Runtimes whose containers have the node's kernel.
+class NodesKernel : public OciHandlers {};
 
 TEST_P(OciHandlers, OutputAndExitCode) {
   auto ending = RunToTheEnd(ShellConfig("echo out; echo err >&2; exit 7"));
@@ -89,7 +108,7 @@ TEST_P(OciHandlers, ThePodMayNameTheHostsUserNamespace) {
 }
 
 // The same probes in a container of the built-in handler and of this one. crun makes no /dev/core.
-TEST_P(OciHandlers, AContainerLooksAsItDoesWithTheBuiltInOne) {
+TEST_P(NodesKernel, AContainerLooksAsItDoesWithTheBuiltInOne) {
   rt::ContainerConfig config = ShellConfig(
       "exec 2>&1; id; hostname; pwd; env | grep -v ^HOSTNAME | sort; "
       "grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups)' /proc/self/status; "
@@ -114,14 +133,14 @@ TEST_P(OciHandlers, AContainerLooksAsItDoesWithTheBuiltInOne) {
   EXPECT_EQ(theirs->Text(), builtin->Text());
 }
 
-TEST_P(OciHandlers, TheDefaultSeccompProfileHolds) {
+TEST_P(NodesKernel, TheDefaultSeccompProfileHolds) {
   rt::ContainerConfig config = ShellConfig("unshare -U true; echo code $?");
   auto ending = RunToTheEnd(config);
   ASSERT_OK(ending);
   EXPECT_EQ(ending->Text().find("code 0"), std::string::npos) << ending->Text();
 }
 
-TEST_P(OciHandlers, ThePodsNetworkAndIpcAreShared) {
+TEST_P(NodesKernel, ThePodsNamespacesAreShared) {
   auto pod = RunTheirPod();
   ASSERT_OK(pod);
   auto one = RunContainer(*pod, ShellConfig("sleep 1000", "one"));
@@ -130,7 +149,32 @@ TEST_P(OciHandlers, ThePodsNetworkAndIpcAreShared) {
   ASSERT_OK(two);
   const std::string namespaces = "for n in net ipc uts; do readlink /proc/self/ns/$n; done";
   EXPECT_EQ(ShellIn(*one, namespaces), ShellIn(*two, namespaces));
-  EXPECT_NE(ShellIn(*one, "ip addr").find(PodStatus(*pod)->network().ip()), std::string::npos);
+}
+
+TEST_P(OciHandlers, ThePodsAddressAndHostname) {
+  rt::PodSandboxConfig config = PodConfig();
+  config.set_hostname("its-name");
+  auto pod = RunPod(config, GetParam());
+  ASSERT_OK(pod);
+  for (const std::string name : {"one", "two"}) {
+    auto container = RunContainer(*pod, ShellConfig("sleep 1000", name));
+    ASSERT_OK(container);
+    EXPECT_EQ(ShellIn(*container, "hostname"), "its-name\n");
+    EXPECT_NE(ShellIn(*container, "ip addr").find(PodStatus(*pod)->network().ip()),
+              std::string::npos);
+  }
+}
+
+TEST_P(OciHandlers, TheUserAndItsGroups) {
+  rt::ContainerConfig config = ShellConfig("id; grep CapEff /proc/self/status");
+  auto* security = config.mutable_linux()->mutable_security_context();
+  security->mutable_run_as_user()->set_value(1000);
+  security->add_supplemental_groups(3000);
+  auto ending = RunToTheEnd(config);
+  ASSERT_OK(ending);
+  EXPECT_EQ(ending->Text(),
+            "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra),3000\n"
+            "CapEff:\t0000000000000000\n");
 }
 
 TEST_P(OciHandlers, ExecGivesOutputCodesAndTheContainersEnvironment) {
@@ -168,7 +212,14 @@ TEST_P(OciHandlers, ProgramsThatCannotBeExecuted) {
   }
 }
 
-class OciHandlerStreams : public Streaming, public ::testing::WithParamInterface<const char*> {};
+class OciHandlerStreams : public Streaming, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    const std::string why_not = WhyNot(GetParam());
+    if (!why_not.empty()) GTEST_SKIP() << why_not;
+    Streaming::SetUp();
+  }
+};
 
 TEST_P(OciHandlerStreams, ProgramsThatCannotBeExecuted) {
   auto pod = RunPod(PodConfig("theirs"), GetParam());
@@ -228,11 +279,11 @@ TEST_P(OciHandlers, LimitsHoldAndCanBeChanged) {
 }
 
 TEST_P(OciHandlers, ATerminalIsOne) {
-  rt::ContainerConfig config = ShellConfig("tty; echo done");
+  rt::ContainerConfig config = ShellConfig("test -t 0 && test -t 1 && stty -a; echo done");
   config.set_tty(true);
   auto ending = RunToTheEnd(config);
   ASSERT_OK(ending);
-  EXPECT_NE(ending->Text().find("/dev/"), std::string::npos) << ending->log;
+  EXPECT_NE(ending->Text().find("speed"), std::string::npos) << ending->log;
   EXPECT_NE(ending->Text().find("done"), std::string::npos) << ending->log;
 }
 
@@ -289,12 +340,25 @@ TEST_P(OciHandlers, ADaemonsRestartChangesNothing) {
   EXPECT_EQ(node().Remains(), std::vector<std::string>());
 }
 
-const auto kRuntimes = ::testing::Values("runc", "crun");
+// gVisor's kernel is not the node's: what it is shows in the log that it makes up for it.
+TEST_F(Handlers, RunscIsGvisor) {
+  const std::string why_not = WhyNot("runsc");
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  auto pod = RunPod(PodConfig(), "runsc");
+  ASSERT_OK(pod);
+  auto container = RunContainer(*pod, ShellConfig("dmesg"));
+  ASSERT_OK(container);
+  ASSERT_OK(AwaitExit(*container));
+  EXPECT_NE(Log(*container).find("gVisor"), std::string::npos) << Log(*container);
+}
+
+const auto kRuntimes = ::testing::Values("runc", "crun", "runsc");
 std::string RuntimeName(const ::testing::TestParamInfo<const char*>& tested) {
   return tested.param;
 }
 INSTANTIATE_TEST_SUITE_P(Debian, OciHandlers, kRuntimes, RuntimeName);
 INSTANTIATE_TEST_SUITE_P(Debian, OciHandlerStreams, kRuntimes, RuntimeName);
+INSTANTIATE_TEST_SUITE_P(Debian, NodesKernel, ::testing::Values("runc", "crun"), RuntimeName);
 
 }  // namespace
 }  // namespace berth::e2e

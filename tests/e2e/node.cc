@@ -283,7 +283,10 @@ Status Node::WriteConfig(const NodeOptions& options) {
              systemd_ ? "systemd" : "cgroupfs", "\"\ndefault_parent = \"", systemd_ ? "" : "/",
              cgroup_, "\"\n[runtime]\ncdi_dirs = [\"", cdi_dir(), "\"]\n",
              "[runtime_handlers.runc]\ntype = \"oci\"\npath = \"/usr/sbin/runc\"\n",
-             "[runtime_handlers.crun]\ntype = \"oci\"\npath = \"/usr/bin/crun\"\n");
+             "[runtime_handlers.crun]\ntype = \"oci\"\npath = \"/usr/bin/crun\"\n",
+             // Its own network stack does not start on newer kernels (before gVisor of 2023).
+             "[runtime_handlers.runsc]\ntype = \"oci\"\npath = \"/usr/bin/runsc\"\n",
+             "arguments = [\"--network=host\"]\n");
   RETURN_IF_ERROR(AtomicWriteFileAt(AT_FDCWD, dir_ / "berth.toml", toml, 0644));
   if (options.config.empty()) return Ok();
   RETURN_IF_ERROR(MakeDirs(dir_ / "conf.d", 0755));
