@@ -1,11 +1,13 @@
 #include "shim/oci_runtime.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +24,7 @@ constexpr char kLogName[] = "runtime.log";
 constexpr char kInitPidName[] = "init.pid";
 constexpr char kConsoleName[] = "console.sock";
 constexpr char kRootName[] = "rootfs";
+constexpr char kUnifiedHierarchy[] = "/sys/fs/cgroup/unified";
 constexpr size_t kMaxLogBytes = 256 << 10;
 constexpr size_t kMaxProcessBytes = 4 << 20;
 // All of a launch, with what undoes it, is over before the daemon gives it up (120 s), and what a
@@ -143,6 +146,16 @@ class ConsoleSocket {
   std::string path_;
 };
 
+// On a machine with both versions of cgroups containers are in those of version 1, and some of the
+// runtimes (crun) start none while the other hierarchy has controllers, or leave directories there.
+Status HideUnifiedHierarchy() {
+  struct statfs fs {};
+  if (statfs(kUnifiedHierarchy, &fs) != 0 || fs.f_type != CGROUP2_SUPER_MAGIC) return Ok();
+  if (mount("none", kUnifiedHierarchy, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0)
+    return ErrnoError(StrCat("hide ", kUnifiedHierarchy));
+  return Ok();
+}
+
 }  // namespace
 
 // Only this shim and the runtime see the mount: it goes with them, and none is left on the host.
@@ -151,6 +164,7 @@ Status OciRuntime::AttachRoot(int rootfs) const {
   if (mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) {
     return ErrnoError("make mounts slaves");
   }
+  RETURN_IF_ERROR(HideUnifiedHierarchy());
   RETURN_IF_ERROR(MakeDirAt(state_dir_, kRootName, 0755));
   // By its path, since the descriptor's directory is still in the former namespace.
   const std::string target = StrCat(plan_.directory, "/", kRootName);

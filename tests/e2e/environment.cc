@@ -51,11 +51,6 @@ class Namespaces : public ::testing::Environment {
     ASSERT_EQ(geteuid(), 0u) << "must run as root";
     ASSERT_EQ(unshare(CLONE_NEWNET | CLONE_NEWNS), 0);
     ASSERT_EQ(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
-    // On a machine with both versions of cgroups crun does not run; with one it does, and leaves
-    // directories where the other would be. These are in a tmpfs that goes with us.
-    if (access("/sys/fs/cgroup/unified/cgroup.procs", F_OK) == 0) {
-      ASSERT_EQ(mount("tmpfs", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr), 0);
-    }
     ASSERT_TRUE(BringUpLoopback());
     // Shims whose daemon has been killed become ours and not init's, so that none can be left.
     ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
