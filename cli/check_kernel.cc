@@ -112,6 +112,13 @@ void CheckSecurityModules(Findings& findings) {
           "loads one at its start";
     }
   }
+  const bool has_selinux = access("/sys/fs/selinux/enforce", F_OK) == 0;
+  if (has_selinux &&
+      !WriteFile("/sys/fs/selinux/context", "system_u:system_r:container_t:s0").ok()) {
+    finding.level = Level::kWarning;
+    finding.advice =
+        "containers have no SELinux label: load a policy that has container_t (container-selinux)";
+  }
   findings.push_back(std::move(finding));
 }
 

@@ -123,6 +123,10 @@ bool IsDone(const std::string& top, const std::string& label) {
          errno == EOPNOTSUPP;
 }
 
+bool Knows(const SelinuxPolicy& policy, const SelinuxLabels& labels) {
+  return policy(labels.process) && policy(labels.mount);
+}
+
 // Two of the categories, the same for a pod each time (FNV-1a of its uid).
 std::string OwnLevel(const std::string& pod_uid) {
   uint32_t hash = 2166136261U;
@@ -155,16 +159,22 @@ Result<std::optional<SecurityProfile>> ParseOlderProfile(std::string_view field,
   return std::optional(profile);
 }
 
-bool KernelHasSelinux() {
-  return Exists("/sys/fs/selinux/enforce").ok() && *Exists("/sys/fs/selinux/enforce");
+SelinuxPolicy KernelsSelinuxPolicy() {
+  if (access("/sys/fs/selinux/enforce", F_OK) != 0) return nullptr;
+  return [](const std::string& label) {
+    // The kernel fails to take a label that is none in its policy (selinuxfs "context").
+    return WriteFile("/sys/fs/selinux/context", label).ok();
+  };
 }
 
-Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, bool has_selinux) {
-  if (subject.privileged)
-    return has_selinux ? SelinuxLabels{kFreeProcess, kFreeFile} : SelinuxLabels();
+Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, const SelinuxPolicy& policy) {
+  if (subject.privileged) {
+    const SelinuxLabels free = {kFreeProcess, kFreeFile};
+    return policy && Knows(policy, free) ? free : SelinuxLabels();
+  }
   SelinuxOptions label = subject.options.value_or(SelinuxOptions());
   const bool is_default = IsEmpty(label);
-  if (is_default && (!has_selinux || subject.sees_hosts_processes)) return SelinuxLabels();
+  if (is_default && (!policy || subject.sees_hosts_processes)) return SelinuxLabels();
   RETURN_IF_ERROR(CheckLabelPart("user", label.user));
   RETURN_IF_ERROR(CheckLabelPart("role", label.role));
   RETURN_IF_ERROR(CheckLabelPart("type", label.type));
@@ -175,8 +185,13 @@ Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, bool has_s
   if (label.level.empty()) label.level = OwnLevel(subject.pod_uid);
   const std::string process =
       StrCat(label.user, ":", label.role, ":", label.type, ":", label.level);
-  if (has_selinux) {
-    return SelinuxLabels{process, StrCat("system_u:object_r:container_file_t:", label.level)};
+  if (policy) {
+    SelinuxLabels labels = {process, StrCat("system_u:object_r:container_file_t:", label.level)};
+    if (Knows(policy, labels)) return labels;
+    if (is_default) return SelinuxLabels();
+    return Error(Code::kFailedPrecondition,
+                 StrCat("selinux_options: the node's policy knows no label \"", labels.process,
+                        "\", or none \"", labels.mount, "\""));
   }
   // Many system pods name one of these, and here every process is as free.
   if (label.type == "spc_t" || label.type == "unconfined_t") return SelinuxLabels();

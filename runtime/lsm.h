@@ -3,6 +3,7 @@
 // silence.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -28,13 +29,16 @@ struct SelinuxSubject {
   bool sees_hosts_processes = false;  // in the host's PID or IPC namespace
   std::string pod_uid = {};           // decides the categories of a level that is left out
 };
-bool KernelHasSelinux();
+// Whether the kernel's policy knows a label; a null function on a kernel without SELinux.
+using SelinuxPolicy = std::function<bool(const std::string& label)>;
+SelinuxPolicy KernelsSelinuxPolicy();
 // Labels for the options, what they leave out being a container's usual, with a level of the pod's
 // own, so that pods are apart. Without options, on a kernel with SELinux: all of that, but none for
 // what is to work with the host's processes, and a free one (spc_t) for a privileged container,
-// whatever its options. FailedPrecondition for options on a kernel without SELinux, but for types
-// that mean "not confined".
-Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, bool has_selinux);
+// whatever its options; and none if the policy has no types for containers.
+// FailedPrecondition for options that the policy does not know, and, but for types that mean "not
+// confined", for options on a kernel without SELinux.
+Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, const SelinuxPolicy& policy);
 
 // Gives all files of the tree at a path of the host the label, and follows no link but those on the
 // way to it. A tree whose top has the label is taken to have it whole, so that a large volume is

@@ -87,8 +87,12 @@ TEST_F(RelabelTest, TheNodesOwnDirectoriesKeepTheirs) {
   EXPECT_EQ(Relabel(Context::Background(), "/no/such/volume", kLabel).code(), Code::kNotFound);
 }
 
+bool KnowsAll(const std::string& /*label*/) {
+  return true;
+}
+
 SelinuxLabels MustLabel(const SelinuxSubject& subject) {
-  auto labels = SelinuxLabelsFor(subject, /*has_selinux=*/true);
+  auto labels = SelinuxLabelsFor(subject, KnowsAll);
   EXPECT_TRUE(labels.ok()) << labels.error().message();
   return labels.ok() ? *labels : SelinuxLabels();
 }
@@ -99,7 +103,7 @@ TEST(Selinux, WithoutOptionsAContainerIsConfinedAllTheSame) {
   EXPECT_TRUE(labels.mount.starts_with("system_u:object_r:container_file_t:s0:c"));
   EXPECT_EQ(MustLabel({.options = SelinuxOptions(), .pod_uid = "a"}).process, labels.process);
   EXPECT_NE(MustLabel({.pod_uid = "b"}).process, labels.process);
-  auto without = SelinuxLabelsFor({.pod_uid = "a"}, /*has_selinux=*/false);
+  auto without = SelinuxLabelsFor({.pod_uid = "a"}, /*policy=*/nullptr);
   ASSERT_TRUE(without.ok());
   EXPECT_EQ(without->process + without->mount, "");
 }
@@ -115,9 +119,22 @@ TEST(Selinux, WhoWorksWithTheHostsProcessesHasNoLabelUnlessItAsks) {
 TEST(Selinux, APrivilegedContainerIsFree) {
   EXPECT_EQ(MustLabel({.privileged = true}).process, "system_u:system_r:spc_t:s0");
   EXPECT_EQ(MustLabel({.privileged = true}).mount, "system_u:object_r:container_file_t:s0");
-  auto without = SelinuxLabelsFor({.privileged = true}, /*has_selinux=*/false);
+  auto without = SelinuxLabelsFor({.privileged = true}, /*policy=*/nullptr);
   ASSERT_TRUE(without.ok());
   EXPECT_EQ(without->process, "");
+}
+
+TEST(Selinux, APolicyWithoutContainersTypesLabelsOnlyWhatAsks) {
+  const auto knows_none = [](const std::string& /*label*/) { return false; };
+  for (bool privileged : {false, true}) {
+    auto labels = SelinuxLabelsFor({.privileged = privileged}, knows_none);
+    ASSERT_TRUE(labels.ok());
+    EXPECT_EQ(labels->process + labels->mount, "");
+  }
+  auto refused = SelinuxLabelsFor({.options = SelinuxOptions{"", "", "x_t", "s0"}}, knows_none);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_NE(refused.error().message().find("x_t"), std::string::npos);
 }
 
 TEST(Selinux, Levels) {
@@ -128,7 +145,7 @@ TEST(Selinux, Levels) {
   for (const char* level :
        {"c1", "s", "s16", "s0:", "s0:c1024", "s0:c1,", "s0:c1.c2.c3", "s0:c1:c2", "s0-s1-s2", "s0-",
         "s0:c-1", "S0", "s0,context=x", "s0:c1 "}) {
-    auto labels = SelinuxLabelsFor({.options = SelinuxOptions{"", "", "", level}}, true);
+    auto labels = SelinuxLabelsFor({.options = SelinuxOptions{"", "", "", level}}, KnowsAll);
     ASSERT_FALSE(labels.ok()) << level;
     EXPECT_EQ(labels.code(), Code::kInvalidArgument);
     EXPECT_NE(labels.error().message().find("selinux_options.level"), std::string::npos);

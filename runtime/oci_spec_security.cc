@@ -179,7 +179,7 @@ Status BuildLabels(const SpecInputs& inputs, OciSpec& spec) {
       security.selinux, security.privileged,
       namespaces.pid == NamespaceMode::kNode || namespaces.ipc == NamespaceMode::kNode,
       inputs.pod.metadata.uid};
-  ASSIGN_OR_RETURN(auto labels, SelinuxLabelsFor(subject, KernelHasSelinux()));
+  ASSIGN_OR_RETURN(auto labels, SelinuxLabelsFor(subject, KernelsSelinuxPolicy()));
   spec.process.selinux_label = labels.process;
   spec.mount_label = labels.mount;
   return Ok();

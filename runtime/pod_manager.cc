@@ -79,7 +79,7 @@ Status CheckConfig(const Core& core, const PodConfig& config, const std::string&
   RETURN_IF_ERROR(AppArmorProfileFor(config.security.apparmor, config.security.privileged));
   RETURN_IF_ERROR(SelinuxLabelsFor(
       {.options = config.security.selinux, .privileged = config.security.privileged},
-      KernelHasSelinux()));
+      KernelsSelinuxPolicy()));
   for (const PortMapping& mapping : config.port_mappings) {
     // A host port of 0 publishes nothing.
     if (mapping.container_port < (mapping.host_port == 0 ? 0 : 1) ||
