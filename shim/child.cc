@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/socket.h"
+#include "shim/hooks.h"
 #include "shim/privileges_in_child.h"
 
 namespace berth::shim {
@@ -205,7 +206,7 @@ Status OwnStdioInChild(const ChildStdio& stdio, const wire::ProcessPlan& process
 }
 
 Error BecomeInChild(const wire::ProcessPlan& plan, const LabelFiles& labels,
-                    const ChildStdio& stdio, int terminal) {
+                    const ChildStdio& stdio, int terminal, const StartHooks* hooks) {
   Program program;
   auto steps = [&]() -> Status {
     RETURN_IF_ERROR(JoinSessionKeyringInChild());
@@ -216,6 +217,12 @@ Error BecomeInChild(const wire::ProcessPlan& plan, const LabelFiles& labels,
     RETURN_IF_ERROR(EnterWorkingDirectoryInChild(plan));
     RETURN_IF_ERROR(ApplyLabelsInChild(plan, labels));
     ASSIGN_OR_RETURN(program, PrepareProgramInChild(plan));
+    if (hooks != nullptr) {
+      // Before the filter of system calls is there, which need not allow to start a program. A hook
+      // gets it all the same.
+      RETURN_IF_ERROR(RunHooks(hooks->context, {hooks->plan, wire::HookPoint::kStartContainer,
+                                                getpid(), "created", -1, &plan}));
+    }
     return DropPrivilegesInChild(plan);
   };
   Status status = steps();

@@ -75,8 +75,14 @@ Result<Process> AwaitExec(const Context& context, pid_t pid, int sync_socket);
 Status OwnStdioInChild(const ChildStdio& stdio, const wire::ProcessPlan& process,
                        const wire::UserNamespacePlan& user_namespace);
 
+// The hooks that come right before the program of a container's first process.
+struct StartHooks {
+  const Context& context;
+  const wire::HooksPlan& plan;
+};
 // From a child in its namespaces and its root to the plan's program; returns on failure only.
+// `hooks`: null for an exec.
 Error BecomeInChild(const wire::ProcessPlan& plan, const LabelFiles& labels,
-                    const ChildStdio& stdio, int terminal);
+                    const ChildStdio& stdio, int terminal, const StartHooks* hooks = nullptr);
 
 }  // namespace berth::shim

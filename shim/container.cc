@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/time.h"
 #include "shim/exec.h"
+#include "shim/hooks.h"
 #include "shim/launch.h"
 #include "shim/stdio.h"
 
@@ -20,6 +21,7 @@ namespace {
 constexpr int64_t kDrainNs = 5'000'000'000;
 // Less than the daemon waits, so that it hears what hangs.
 constexpr int64_t kLaunchTimeoutMs = 90'000;
+constexpr int64_t kPoststopMs = 8'000;
 
 bool OwnsPidNamespace(const wire::LaunchPlan& plan) {
   for (const wire::NamespacePlan& ns : plan.namespaces) {
@@ -28,40 +30,75 @@ bool OwnsPidNamespace(const wire::LaunchPlan& plan) {
   return false;
 }
 
+wire::HooksPlan PoststopOf(const wire::HooksPlan& hooks) {
+  wire::HooksPlan poststop;
+  for (const wire::HookPlan& hook : hooks.list) {
+    if (hook.point == wire::HookPoint::kPoststop) poststop.list.push_back(hook);
+  }
+  if (poststop.list.empty()) return poststop;
+  poststop.id = hooks.id;
+  poststop.bundle = hooks.bundle;
+  return poststop;
+}
+
 }  // namespace
 
 Status Container::Launch(std::vector<UniqueFd> mounts) {
   {
-    const UniqueFd rootfs = std::move(mounts.front());
-    mounts.erase(mounts.begin());
     ASSIGN_OR_RETURN(auto plan, wire::ReadPlan(state_dir_));
-    ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
-    ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
-    if (!plan.oci_runtime.path.empty()) {
-      oci_runtime_.emplace(plan.oci_runtime, state_dir_, children_);
+    poststop_ = PoststopOf(plan.hooks);
+    Status started = Start(plan, std::move(mounts));
+    if (!started.ok()) {
+      RunPoststopHooks();
+      return started;
     }
-    auto launched = oci_runtime_
-                        ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
-                        : LaunchInit(Context::WithTimeoutMs(kLaunchTimeoutMs),
-                                     {plan, rootfs.get(), mounts, state_dir_, stdio.child});
-    ASSIGN_OR_RETURN(auto process, std::move(launched));
-    if (!process.pidfd.ok()) process.Identify();
-    state_.pid = process.pid;
-    state_.started_at_ns = WallNs();
-    state_.start_time = process.start_time;
-    init_pidfd_ = std::move(process.pidfd);
-    log_ = std::move(log);
-    stdin_ = std::move(stdio.parent.in);
-    terminal_ = plan.process.terminal;
-    streams_[0].fd =
-        plan.process.terminal ? std::move(process.terminal) : std::move(stdio.parent.out);
-    streams_[1].fd = std::move(stdio.parent.err);
-    oom_file_ = plan.cgroup.oom_file;
-    if (!OwnsPidNamespace(plan)) kill_directory_ = plan.cgroup.exec_parent;
-    phase_ = Phase::kRunning;
   }
   malloc_trim(0);  // the plan's memory: idle shims are many
   return Ok();
+}
+
+Status Container::Start(const wire::LaunchPlan& plan, std::vector<UniqueFd> mounts) {
+  const UniqueFd rootfs = std::move(mounts.front());
+  mounts.erase(mounts.begin());
+  const Context context = Context::WithTimeoutMs(kLaunchTimeoutMs);
+  ASSIGN_OR_RETURN(auto log, CriLog::Open(plan.log));
+  ASSIGN_OR_RETURN(auto stdio, MakeStdio(plan.process.terminal, plan.keep_stdin_open));
+  if (!plan.oci_runtime.path.empty()) {
+    oci_runtime_.emplace(plan.oci_runtime, state_dir_, children_);
+  }
+  auto launched = oci_runtime_
+                      ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
+                      : LaunchInit(context, {plan, rootfs.get(), mounts, state_dir_, stdio.child});
+  ASSIGN_OR_RETURN(auto process, std::move(launched));
+  if (!process.pidfd.ok()) process.Identify();
+  state_.started_at_ns = WallNs();
+  Status hooks = RunHooks(HooksContext(context),
+                          {plan.hooks, wire::HookPoint::kPoststart, process.pid, "running"});
+  if (!hooks.ok()) {
+    kill(process.pid, SIGKILL);  // what it has started goes with its cgroup
+    return hooks;
+  }
+  state_.pid = process.pid;
+  state_.start_time = process.start_time;
+  init_pidfd_ = std::move(process.pidfd);
+  log_ = std::move(log);
+  stdin_ = std::move(stdio.parent.in);
+  terminal_ = plan.process.terminal;
+  streams_[0].fd =
+      plan.process.terminal ? std::move(process.terminal) : std::move(stdio.parent.out);
+  streams_[1].fd = std::move(stdio.parent.err);
+  oom_file_ = plan.cgroup.oom_file;
+  if (!OwnsPidNamespace(plan)) kill_directory_ = plan.cgroup.exec_parent;
+  phase_ = Phase::kRunning;
+  return Ok();
+}
+
+void Container::RunPoststopHooks() const {
+  Status status = RunAllHooks(Context::WithTimeoutMs(kPoststopMs),
+                              {poststop_, wire::HookPoint::kPoststop, 0, "stopped"});
+  if (status.ok()) return;
+  (void)WriteAll(
+      2, StrCat("berth-shim: container ", poststop_.id, ": ", status.error().message(), "\n"));
 }
 
 void Container::ReadOutput(int fd) {

@@ -28,8 +28,9 @@ class Container {
   // Both are borrowed and outlive this.
   Container(int state_dir, Children& children) : state_dir_(state_dir), children_(children) {}
 
-  // Reads the plan from the state directory and starts the process. On failure the phase stays
-  // kNew. `mounts`: the root file system, then the plan's images.
+  // Reads the plan from the state directory and starts the process, with the hooks that come before
+  // and after that. On failure the phase stays kNew, and the poststop hooks have run. `mounts`: the
+  // root file system, then the plan's images.
   Status Launch(std::vector<UniqueFd> mounts);
 
   Phase phase() const { return phase_; }
@@ -57,6 +58,10 @@ class Container {
   // Nobody will write to its stdin any more; with a terminal there is no such thing.
   void EndInput() { stdin_.Reset(); }
 
+  // To be called once, after the end. What fails is said on stderr. Blocks, for 8 s at most: less
+  // than a new daemon waits for its shims.
+  void RunPoststopHooks() const;
+
   Status ReopenLog();
   Status Signal(int number);
 
@@ -68,6 +73,7 @@ class Container {
     UniqueFd fd;
     CriLog::Stream log;
   };
+  Status Start(const wire::LaunchPlan& plan, std::vector<UniqueFd> mounts);
   bool OutOfMemoryKilled() const;
 
   int state_dir_;
@@ -81,6 +87,7 @@ class Container {
                         {UniqueFd(), CriLog::Stream("stderr")}};
   std::optional<CriLog> log_;
   Attachments attachments_;
+  wire::HooksPlan poststop_;  // without hooks of other points
   bool terminal_ = false;
   int64_t drain_deadline_ns_ = 0;
   std::string oom_file_;

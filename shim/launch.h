@@ -2,7 +2,8 @@
 //
 //   shim                                   child
 //   open cgroup, namespaces, bind sources
-//   clone3 ------------------------------> joins, mounts, pivots, drops privileges (…InChild)
+//   clone3 ------------------------------> joins, mounts, pivots, drops privileges (…InChild);
+//                                          in between its hooks, if there are any (hooks.h)
 //   reads the sync socket <--------------- terminal's master (one packet with a descriptor), if any
 //                         <--------------- wire::Failure: it could not; it ends with 127
 //   end of file: exec has succeeded (the socket is close-on-exec)
@@ -48,6 +49,10 @@ struct InitInputs {
   int state_dir;  // the rootfs is attached on it, in the child's mount namespace only
   const ChildStdio& stdio;
 };
+// Makes the place where the child attaches the rootfs the working directory: a directory of its own
+// if the plan has hooks, for which the state directory has to be there as their bundle.
+Status EnterRootPlace(const InitInputs& inputs);
+
 // On failure the child has been killed and the error says what it could not do.
 Result<Process> LaunchInit(const Context& context, const InitInputs& inputs);
 

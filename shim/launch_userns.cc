@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/socket.h"
 #include "shim/child.h"
+#include "shim/hooks.h"
 #include "shim/privileges_in_child.h"
 #include "shim/rootfs_in_child.h"
 #include "shim/user_namespace.h"
@@ -34,11 +35,12 @@ struct Opened {
   Membership membership;
   std::vector<UniqueFd> sources;
   UniqueFd user_namespace;
+  Context hooks;  // how long they may take
 };
 
-Result<Opened> OpenAll(const InitInputs& inputs) {
+Result<Opened> OpenAll(const Context& context, const InitInputs& inputs) {
   const wire::LaunchPlan& plan = inputs.plan;
-  Opened opened;
+  Opened opened{{}, {}, {}, {}, HooksContext(context)};
   ASSIGN_OR_RETURN(opened.namespaces, OpenNamespaces(plan.namespaces));
   ASSIGN_OR_RETURN(opened.membership, OpenCgroups(plan.cgroup, ""));
   ASSIGN_OR_RETURN(opened.sources, OpenSources(plan.mounts, inputs.images));
@@ -59,7 +61,7 @@ Status EnterRootInChild(const wire::LaunchPlan& plan, int sync_socket, UniqueFd&
   return BindConsoleInChild(root.get(), terminal.get());
 }
 
-Error RunInitInChild(const InitInputs& inputs, int sync_socket) {
+Error RunInitInChild(const InitInputs& inputs, const Context& hooks_context, int sync_socket) {
   const wire::ProcessPlan& process = inputs.plan.process;
   auto labels = OpenLabelFilesInChild(process);
   if (!labels.ok()) return std::move(labels).error();
@@ -68,7 +70,8 @@ Error RunInitInChild(const InitInputs& inputs, int sync_socket) {
   UniqueFd terminal;
   Status status = EnterRootInChild(inputs.plan, sync_socket, terminal);
   if (!status.ok()) return std::move(status).error();
-  return BecomeInChild(process, *labels, inputs.stdio, terminal.get());
+  const StartHooks hooks{hooks_context, inputs.plan.hooks};
+  return BecomeInChild(process, *labels, inputs.stdio, terminal.get(), &hooks);
 }
 
 // ---- entrant
@@ -107,7 +110,7 @@ Status EnterNamespacesInChild(const InitInputs& inputs, const Opened& opened) {
   if (*init == 0) {
     birth.Reset();
     directory->Reset();
-    ReportAndExitInChild(sync_socket, RunInitInChild(inputs, sync_socket));
+    ReportAndExitInChild(sync_socket, RunInitInChild(inputs, opened.hooks, sync_socket));
   }
   (void)SendPacket(birth.get(), wire::Encode(Birth{*init}), {directory->get()});
   _exit(0);
@@ -136,15 +139,17 @@ Result<Newborn> AwaitBirth(pid_t entrant, int birth_socket) {
 
 // ---- builder
 
-Status BuildInChild(const InitInputs& inputs, Opened& opened, const Newborn& init) {
+Status BuildInChild(const InitInputs& inputs, Opened& opened, const Newborn& init,
+                    int hooks_socket) {
   umask(0);
   constexpr int kInits = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (setns(init.pidfd.get(), kInits) != 0) return ErrnoError("enter namespaces of the container");
   if (fchdir(init.directory.get()) != 0) return ErrnoError("fchdir");
   const wire::UserNamespacePlan& ids = inputs.plan.user_namespace;
+  const bool owns_pids = (opened.namespaces.new_flags & CLONE_NEWPID) != 0;
   RETURN_IF_ERROR(OwnNewFilesInChild(ids.uid, ids.gid));
-  RETURN_IF_ERROR(
-      SetUpRootInChild({inputs.plan, opened.sources, inputs.rootfs, /*sync_socket=*/-1}));
+  RETURN_IF_ERROR(SetUpRootInChild({inputs.plan, opened.sources, inputs.rootfs, /*sync_socket=*/-1,
+                                    opened.hooks, hooks_socket, owns_pids ? 1 : init.pid}));
   return Ok();
 }
 
@@ -154,11 +159,16 @@ Status BuildRoot(const Context& context, const InitInputs& inputs, Opened& opene
   ASSIGN_OR_RETURN(auto pid_namespace, ChildrenPidNamespace::Enter(init.pidfd.get()));
   ASSIGN_OR_RETURN(pid_t pid, Clone(0));
   if (pid == 0) {
-    Status built = BuildInChild(inputs, opened, init);
+    Status built = BuildInChild(inputs, opened, init, sync.child.get());
     if (!built.ok()) ReportAndExitInChild(sync.child.get(), built.error());
     _exit(0);
   }
   sync.child.Reset();
+  Status hooks = ServeCreateHooks(opened.hooks, inputs.plan.hooks, sync.parent.get(), init.pid);
+  if (!hooks.ok()) {
+    kill(pid, SIGKILL);
+    return hooks;
+  }
   auto packet = ReceivePacket(context, sync.parent.get(), kStuck);
   if (!packet.ok()) {
     kill(pid, SIGKILL);
@@ -175,11 +185,11 @@ Status BuildRoot(const Context& context, const InitInputs& inputs, Opened& opene
 }  // namespace
 
 Result<Process> LaunchInitInUserNamespace(const Context& context, const InitInputs& inputs) {
-  ASSIGN_OR_RETURN(auto opened, OpenAll(inputs));
+  ASSIGN_OR_RETURN(auto opened, OpenAll(context, inputs));
   ASSIGN_OR_RETURN(auto birth, MakeSyncSockets());
   ASSIGN_OR_RETURN(auto sync, MakeSyncSockets());
   // The clone carries the working directory over into the new mount namespace.
-  if (fchdir(inputs.state_dir) != 0) return ErrnoError("fchdir");
+  RETURN_IF_ERROR(EnterRootPlace(inputs));
   auto cloned = Clone(CLONE_NEWNS, opened.membership.cgroup_directory.get());
   if (cloned.ok() && *cloned == 0) {
     birth.parent.Reset();

@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "shim/json_text.h"
 
 namespace berth::shim {
 
@@ -23,7 +24,6 @@ namespace {
 constexpr char kLogName[] = "runtime.log";
 constexpr char kInitPidName[] = "init.pid";
 constexpr char kConsoleName[] = "console.sock";
-constexpr char kRootName[] = "rootfs";
 constexpr char kUnifiedHierarchy[] = "/sys/fs/cgroup/unified";
 constexpr size_t kMaxLogBytes = 256 << 10;
 constexpr size_t kMaxProcessBytes = 4 << 20;
@@ -33,32 +33,6 @@ constexpr int64_t kCreateTimeoutMs = 60'000;
 constexpr int64_t kCommandTimeoutMs = 20'000;
 constexpr int64_t kRequestTimeoutMs = 3'500;
 constexpr int64_t kKillWaitMs = 500;
-
-void AppendJson(std::string_view text, std::string& out) {
-  constexpr char kHex[] = "0123456789abcdef";
-  out += '"';
-  for (char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20) {
-      out += "\\u00";
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-      continue;
-    }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  out += '"';
-}
-
-void AppendJson(const std::vector<std::string>& texts, std::string& out) {
-  out += '[';
-  for (const std::string& text : texts) {
-    if (out.back() != '[') out += ',';
-    AppendJson(text, out);
-  }
-  out += ']';
-}
 
 // The value of "msg" in a line of a JSON log; the line itself if it is none.
 std::string MessageOf(std::string_view line) {
@@ -83,6 +57,8 @@ std::string MessageOf(std::string_view line) {
 Error ErrorOf(std::string_view said, std::string message) {
   auto has = [&](std::string_view text) { return said.find(text) != std::string_view::npos; };
   int cause = 0;
+  // Those of a hook are its own, and not the container's program's.
+  if (has("hook")) return {Code::kFailedPrecondition, std::move(message)};
   if (has("executable file") || has("no such file or directory") ||
       has("No such file or directory")) {
     cause = ENOENT;
@@ -165,9 +141,9 @@ Status OciRuntime::AttachRoot(int rootfs) const {
     return ErrnoError("make mounts slaves");
   }
   RETURN_IF_ERROR(HideUnifiedHierarchy());
-  RETURN_IF_ERROR(MakeDirAt(state_dir_, kRootName, 0755));
+  RETURN_IF_ERROR(MakeDirAt(state_dir_, wire::kOciRootName, 0755));
   // By its path, since the descriptor's directory is still in the former namespace.
-  const std::string target = StrCat(plan_.directory, "/", kRootName);
+  const std::string target = StrCat(plan_.directory, "/", wire::kOciRootName);
   if (move_mount(rootfs, "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
     return ErrnoError(StrCat("attach root file system on ", target));
   }

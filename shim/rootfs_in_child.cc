@@ -12,6 +12,7 @@
 #include <deque>
 
 #include "base/file.h"
+#include "shim/hooks.h"
 #include "shim/stdio.h"
 #include "shim/user_namespace.h"
 
@@ -385,6 +386,8 @@ Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs) {
     RETURN_IF_ERROR(MakeDevice(root, device, in_user_namespace), "device ", Printable(device.path));
   }
   RETURN_IF_ERROR(LinkDevices(root));
+  RETURN_IF_ERROR(
+      RunCreateHooksInChild(inputs.hooks, plan.hooks, inputs.hooks_socket, inputs.init));
   UniqueFd terminal;
   if (plan.process.terminal && in_user_namespace) {
     RETURN_IF_ERROR(EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");

@@ -3,8 +3,11 @@
 // detached and moved onto the descriptor, so no path is walked twice.
 #pragma once
 
+#include <sys/types.h>
+
 #include <vector>
 
+#include "base/context.h"
 #include "base/fd.h"
 #include "base/result.h"
 #include "shim/wire/messages.h"
@@ -21,12 +24,16 @@ Result<std::vector<UniqueFd>> OpenSources(const std::vector<wire::MountPlan>& mo
 struct RootInputs {
   const wire::LaunchPlan& plan;
   std::vector<UniqueFd>& sources;
-  int rootfs;       // detached mount; it is attached on the working directory
-  int sync_socket;  // for the terminal
+  int rootfs;            // detached mount; it is attached on the working directory
+  int sync_socket;       // for the terminal
+  const Context& hooks;  // how long they may take
+  int hooks_socket;      // to the shim, for its hooks
+  pid_t init;            // the container's process, as the caller knows it
 };
-// Mounts everything, makes devices, masks paths, creates the working directory where it is missing,
-// and makes it all the root. Opens the terminal (returned), if the plan has one; in a user
-// namespace the container's process does that itself, and its place is made only.
+// Mounts everything, makes devices, runs the plan's hooks of that moment, masks paths, creates the
+// working directory where it is missing, and makes it all the root. Opens the terminal (returned),
+// if the plan has one; in a user namespace the container's process does that itself, and its place
+// is made only.
 Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs);
 
 // Makes the terminal the root's /dev/console.

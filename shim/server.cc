@@ -276,6 +276,7 @@ void Server::PublishExit() {
   // Before anyone learns of the exit and removes what the runtime still has of the container; the
   // record of it is on the disk by now.
   if (container_.oci_runtime() != nullptr) container_.oci_runtime()->Delete();
+  container_.RunPoststopHooks();
   container_.attachments().EndAll();
   for (const Connection& connection : connections_) {
     if (connection.watching)

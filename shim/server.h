@@ -1,6 +1,6 @@
 // The shim's only thread: waits for the daemon's requests, the container's output and its
-// children's ends. Nothing in it blocks but the launch of the container and, for one that an OCI
-// runtime keeps, that runtime's commands.
+// children's ends. Nothing in it blocks but the launch of the container, its hooks and, for one
+// that an OCI runtime keeps, that runtime's commands.
 #pragma once
 
 #include <poll.h>

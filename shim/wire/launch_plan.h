@@ -2,8 +2,10 @@
 // read by the shim. Its encoding is the messages' (shim/wire/messages.h, which names the file).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shim/wire/codec.h"
@@ -137,6 +139,41 @@ void Fields(C& c, OciRuntimePlan& p) {
   c(p.path, p.arguments, p.id, p.directory);
 }
 
+// Where in the container's life a hook runs, and as whom (shim/hooks.h draws it).
+enum class HookPoint : uint8_t {
+  kPrestart = 0,  // the runtime's namespaces
+  kCreateRuntime = 1,
+  kCreateContainer = 2,  // the container's namespaces, the host's files
+  kStartContainer = 3,   // the container's, whole
+  kPoststart = 4,        // the runtime's again
+  kPoststop = 5,
+};
+// Their names in config.json, by their numbers.
+inline constexpr std::array<std::string_view, 6> kHookNames = {
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"};
+
+struct HookPlan {
+  HookPoint point = HookPoint::kPrestart;
+  std::string path;
+  std::vector<std::string> args, env;  // whole
+  uint32_t timeout_s = 0;              // 0: as long as the start may take
+};
+template <typename C>
+void Fields(C& c, HookPlan& h) {
+  c(h.point, h.path, h.args, h.env, h.timeout_s);
+}
+
+// Of a container that the shim itself keeps; an OCI runtime has them in its config.json.
+struct HooksPlan {
+  std::vector<HookPlan> list;
+  // For the hooks: the container's id, and the state directory's path, which is a bundle for them.
+  std::string id, bundle;
+};
+template <typename C>
+void Fields(C& c, HooksPlan& h) {
+  c(h.list, h.id, h.bundle);
+}
+
 struct LaunchPlan {
   ProcessPlan process;
   std::string hostname;  // of a new uts namespace
@@ -150,11 +187,12 @@ struct LaunchPlan {
   LogPlan log;
   UserNamespacePlan user_namespace;
   OciRuntimePlan oci_runtime;
+  HooksPlan hooks;
 };
 template <typename C>
 void Fields(C& c, LaunchPlan& p) {
   c(p.process, p.hostname, p.namespaces, p.mounts, p.devices, p.masked_paths, p.readonly_paths,
-    p.root_readonly, p.keep_stdin_open, p.cgroup, p.log, p.user_namespace, p.oci_runtime);
+    p.root_readonly, p.keep_stdin_open, p.cgroup, p.log, p.user_namespace, p.oci_runtime, p.hooks);
 }
 
 }  // namespace berth::shim::wire

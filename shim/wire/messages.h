@@ -21,9 +21,13 @@ inline constexpr uint16_t kVersion = 1;
 // Names in "<state>/containers/<id>/", the directory that daemon and shim of a container share.
 inline constexpr char kSocketName[] = "shim.sock";
 inline constexpr char kPlanName[] = "plan";  // an encoded LaunchPlan
-// Of a container that an OCI runtime keeps: the bundle's configuration, and the "process" of it
-// without "args", "env" and "terminal", which every exec has its own of.
+// Of a container that an OCI runtime keeps, or that has hooks: the bundle's configuration and the
+// directory that the root file system is attached on, for who is in the container's mount
+// namespace.
 inline constexpr char kOciConfigName[] = "config.json";
+inline constexpr char kOciRootName[] = "rootfs";
+// Of one that an OCI runtime keeps: the "process" of that configuration without "args", "env" and
+// "terminal", which every exec has its own of.
 inline constexpr char kOciProcessName[] = "process.json";
 inline constexpr char kExitName[] = "exit";  // an encoded ExitStatus, written once
 

@@ -19,6 +19,8 @@ LaunchPlan SomePlan() {
   plan.devices = {{"/dev/null", 020666, 1, 3, 0, 0}};
   plan.cgroup.tasks_files = {"/a/tasks", "/b/tasks"};
   plan.log = {"/var/log/pods/x", "0.log", 100};
+  plan.hooks.list = {{HookPoint::kPoststop, "/bin/a", {"a", "b"}, {"C=1"}, 5}};
+  plan.hooks.bundle = "/run/x";
   return plan;
 }
 
@@ -30,6 +32,8 @@ TEST(Codec, PlanSurvivesTheRoundTrip) {
   EXPECT_EQ(plan->process.env[1], std::string("B=\xff\0x", 5));
   EXPECT_EQ(plan->mounts[1].options[1], "size=64k");
   EXPECT_EQ(plan->log.max_line_bytes, 100U);
+  EXPECT_EQ(plan->hooks.list[0].point, HookPoint::kPoststop);
+  EXPECT_EQ(plan->hooks.list[0].timeout_s, 5U);
 }
 
 // Fields that are missing at the end keep their defaults (an older writer); anything cut within a
