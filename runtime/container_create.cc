@@ -189,17 +189,24 @@ shim::wire::LogPlan LogOf(const Core& core, const Pod& pod, const ContainerConfi
   return log;
 }
 
-// Makes the container an OCI runtime's, if the pod's handler is one.
-Status AddOciRuntime(Core& core, const Pod& pod, const std::string& id, const OciSpec& spec,
-                     int dir, shim::wire::LaunchPlan& plan) {
+// Makes the container an OCI runtime's, if the pod's handler is one. Else what its hooks need, if
+// it has any.
+Status AddBundle(Core& core, const Pod& pod, const std::string& id, const OciSpec& spec, int dir,
+                 shim::wire::LaunchPlan& plan) {
   const auto handlers = core.Handlers();
   const config::RuntimeHandler* handler = handlers->FindOci(pod.runtime_handler);
-  if (handler == nullptr) return Ok();
+  if (handler == nullptr) {
+    if (plan.hooks.list.empty()) return Ok();
+    plan.hooks.id = id;
+    plan.hooks.bundle = core.ContainerDir(id);
+    return WriteHookBundle(dir, spec);
+  }
   std::string seccomp;
   if (spec.seccomp) {
     ASSIGN_OR_RETURN(seccomp,
                      core.seccomp.OciJson(*spec.seccomp, spec.process.capabilities.bounding));
   }
+  plan.hooks = {};  // the runtime's, from config.json
   plan.oci_runtime = {handler->path, handler->arguments, id, core.ContainerDir(id)};
   return WriteOciBundle(dir, spec, seccomp);
 }
@@ -233,7 +240,7 @@ Status WritePlan(Core& core, const Pod& pod, const ContainerRecord& record, cons
   RETURN_IF_ERROR(NameTarget(core, pod, config, plan));
   RETURN_IF_ERROR(MakeDirs(core.ContainerDir(record.container.id), 0700));
   ASSIGN_OR_RETURN(auto dir, core.OpenContainerDir(record.container.id));
-  RETURN_IF_ERROR(AddOciRuntime(core, pod, record.container.id, spec, dir.get(), plan));
+  RETURN_IF_ERROR(AddBundle(core, pod, record.container.id, spec, dir.get(), plan));
   return AtomicWriteFileAt(dir.get(), shim::wire::kPlanName, shim::wire::Encode(plan), 0600);
 }
 

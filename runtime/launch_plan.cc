@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 
 #include "runtime/capabilities.h"
@@ -237,6 +238,20 @@ Result<shim::wire::ProcessPlan> MakeProcess(const OciProcess& process, const std
   return plan;
 }
 
+Result<std::vector<shim::wire::HookPlan>> MakeHooks(const std::vector<OciHook>& hooks) {
+  std::vector<shim::wire::HookPlan> plans;
+  const auto& names = shim::wire::kHookNames;
+  for (const OciHook& hook : hooks) {
+    const auto* name = std::find(names.begin(), names.end(), hook.name);
+    if (name == names.end()) {
+      return Error(Code::kInvalidArgument, StrCat("unknown hook ", Printable(hook.name)));
+    }
+    const auto point = static_cast<shim::wire::HookPoint>(name - names.begin());
+    plans.push_back({point, hook.path, hook.args, hook.env, hook.timeout_s});
+  }
+  return plans;
+}
+
 uint32_t DeviceFileType(char type) {
   if (type == 'b') return S_IFBLK;
   return type == 'p' ? S_IFIFO : S_IFCHR;
@@ -268,6 +283,7 @@ Result<shim::wire::LaunchPlan> MakeLaunchPlan(const LaunchInputs& inputs) {
                             static_cast<uint32_t>(device.major),
                             static_cast<uint32_t>(device.minor), device.uid, device.gid});
   }
+  ASSIGN_OR_RETURN(plan.hooks.list, MakeHooks(spec.hooks));
   plan.root_readonly = spec.root_readonly;
   plan.keep_stdin_open = inputs.keep_stdin_open;
   plan.cgroup = {inputs.cgroup.directory, inputs.cgroup.tasks_files, inputs.cgroup.oom_file,

@@ -69,6 +69,11 @@ Status WriteOciBundle(int container_dir, const OciSpec& spec, const std::string&
   return WriteConfig(container_dir, config);
 }
 
+Status WriteHookBundle(int container_dir, const OciSpec& spec) {
+  RETURN_IF_ERROR(MakeDirAt(container_dir, shim::wire::kOciRootName, 0755));
+  return AtomicWriteFileAt(container_dir, shim::wire::kOciConfigName, OciSpecJson(spec), 0600);
+}
+
 Status UpdateOciBundle(int container_dir, const LinuxResources& resources) {
   ASSIGN_OR_RETURN(std::string text,
                    ReadFileAt(container_dir, shim::wire::kOciConfigName, kMaxBundleFileBytes));

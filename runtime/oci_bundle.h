@@ -1,4 +1,5 @@
-// What an OCI runtime is given: the container's directory as a bundle (runtime-spec bundle.md).
+// What an OCI runtime, or a container's hooks, are given: the container's directory as a bundle
+// (runtime-spec bundle.md).
 #pragma once
 
 #include <string>
@@ -18,6 +19,10 @@ Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
 // Writes config.json and, for execs, its "process" without arguments, environment and terminal,
 // which the shim fills in. `seccomp_json`: runtime-spec's "linux.seccomp", empty for none.
 Status WriteOciBundle(int container_dir, const OciSpec& spec, const std::string& seccomp_json);
+
+// The same for the hooks of a container that the shim itself keeps: config.json, as it was when the
+// container was made, and the directory that they find the root file system at.
+Status WriteHookBundle(int container_dir, const OciSpec& spec);
 
 // Puts new limits into both files, for a container that has not started yet and for later execs.
 Status UpdateOciBundle(int container_dir, const LinuxResources& resources);

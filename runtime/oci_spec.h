@@ -53,6 +53,14 @@ struct OciNamespace {
   std::string type;  // "pid", "network", "ipc", "uts", "mount", "cgroup", "user"
   std::string path;  // empty: a new one. A namespace that is not listed is the host's.
 };
+// A program that is run at a point of the container's life (runtime-spec, "POSIX-platform Hooks").
+struct OciHook {
+  std::string name;               // of the point: one of shim::wire::kHookNames
+  std::string path;               // absolute
+  std::vector<std::string> args;  // the first is what it sees as its name; none: the path
+  std::vector<std::string> env;   // the whole: nothing is inherited
+  uint32_t timeout_s = 0;         // 0: none of its own
+};
 struct OciSpec {
   OciProcess process;
   bool root_readonly = false;
@@ -68,6 +76,7 @@ struct OciSpec {
   std::vector<std::string> masked_paths, readonly_paths;
   std::string mount_label;  // SELinux's, of the root and of new file systems; empty: none
   std::string rootfs_propagation = "rprivate";  // "rprivate", "rslave", "rshared"
+  std::vector<OciHook> hooks;                   // those of one point in their order
   // Which seccomp filter: nothing is unconfined; runtime/seccomp_profile.h compiles it.
   std::optional<SecurityProfile> seccomp;
 };

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "runtime/cdi.h"
 #include "runtime/oci_spec_parts.h"
+#include "runtime/user_namespace.h"
 
 namespace berth::runtime {
 
@@ -178,6 +179,18 @@ Status CheckIsMeant(const CdiNode& node, const OciDevice& device) {
                       Printable(node.type), " ", node.major, ":", node.minor));
 }
 
+// What the file says; else the container's user has what is asked for by its name, as with other
+// runtimes. In a user namespace nodes stay the host owner's (shim/rootfs_in_child.h).
+void TakeOwner(const SpecInputs& inputs, const CdiNode& node, OciDevice& device) {
+  uint32_t uid = device.uid, gid = device.gid;
+  if (!HasUserNamespace(inputs.pod.security.namespaces)) {
+    if (inputs.user.uid > 0) uid = static_cast<uint32_t>(inputs.user.uid);
+    if (inputs.user.gid > 0) gid = static_cast<uint32_t>(inputs.user.gid);
+  }
+  device.uid = node.uid.value_or(uid);
+  device.gid = node.gid.value_or(gid);
+}
+
 // A variable that is there already gets the device's value.
 void SetEnv(std::vector<std::string>& env, const std::string& variable) {
   const std::string name = variable.substr(0, variable.find('=') + 1);
@@ -217,8 +230,7 @@ Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec) {
     auto change = [&](OciDevice& device) -> Status {
       RETURN_IF_ERROR(CheckIsMeant(node, device));
       device.file_mode = node.mode.value_or(device.file_mode);
-      device.uid = node.uid.value_or(device.uid);
-      device.gid = node.gid.value_or(device.gid);
+      TakeOwner(inputs, node, device);
       return Ok();
     };
     RETURN_IF_ERROR(AddHostDevice("CDI_devices: deviceNodes", node.device,
@@ -228,9 +240,13 @@ Status BuildCdiDevices(const SpecInputs& inputs, OciSpec& spec) {
     if (mount.type == "bind") {
       RETURN_IF_ERROR(Open(mount.source, O_PATH), "CDI_devices: mounts.hostPath");
     }
+    // One mount for each path, as with nodes.
+    std::erase_if(spec.mounts,
+                  [&](const OciMount& other) { return other.destination == mount.destination; });
     spec.mounts.push_back(std::move(mount));
   }
   for (const std::string& variable : edits.env) SetEnv(spec.process.env, variable);
+  spec.hooks = std::move(edits.hooks);
   std::vector<int64_t>& groups = spec.process.user.supplemental_groups;
   for (int64_t group : edits.groups) {
     if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);

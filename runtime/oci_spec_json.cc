@@ -96,6 +96,17 @@ Json RulesJson(const std::vector<DeviceRule>& rules) {
   return list;
 }
 
+Json HooksJson(const std::vector<OciHook>& hooks) {
+  Json json = Json::object();
+  for (const OciHook& hook : hooks) {
+    Json item = {{"path", hook.path}, {"env", hook.env}};
+    if (!hook.args.empty()) item["args"] = hook.args;
+    if (hook.timeout_s != 0) item["timeout"] = hook.timeout_s;
+    json[hook.name].push_back(std::move(item));
+  }
+  return json;
+}
+
 template <typename T>
 void SetUnlessZero(Json& object, const char* key, T value) {
   if (value != T{}) object[key] = value;
@@ -139,6 +150,7 @@ std::string OciSpecJson(const OciSpec& spec) {
                {"root", {{"path", "rootfs"}, {"readonly", spec.root_readonly}}},
                {"mounts", MountsJson(spec.mounts)},
                {"linux", std::move(linux_json)}};
+  if (!spec.hooks.empty()) json["hooks"] = HooksJson(spec.hooks);
   if (!spec.hostname.empty()) json["hostname"] = spec.hostname;
   return ToText(json);
 }

@@ -58,7 +58,9 @@ Error ErrorOf(std::string_view said, std::string message) {
   auto has = [&](std::string_view text) { return said.find(text) != std::string_view::npos; };
   int cause = 0;
   // Those of a hook are its own, and not the container's program's.
-  if (has("hook")) return {Code::kFailedPrecondition, std::move(message)};
+  if ((has("error running ") && has("hook #")) || has("error executing hook")) {
+    return {Code::kFailedPrecondition, std::move(message)};
+  }
   if (has("executable file") || has("no such file or directory") ||
       has("No such file or directory")) {
     cause = ENOENT;

@@ -316,7 +316,7 @@ TEST_F(Security, DevicesByTheirCdiNames) {
   ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, node().cdi_dir() + "/readme", "of the vendor\n", 0644));
   ASSERT_OK(AtomicWriteFileAt(
       AT_FDCWD, node().cdi_dir() + "/vendor.json",
-      StrCat(R"({"cdiVersion": "0.6.0", "kind": "vendor.com/zero",
+      StrCat(R"({"cdiVersion": "0.7.0", "kind": "vendor.com/zero",
                  "containerEdits": {"mounts": [{"hostPath": ")",
              node().cdi_dir(), R"(/readme", "containerPath": "/readme", "options": ["ro"]}]},
                  "devices": [{"name": "a", "containerEdits": {
