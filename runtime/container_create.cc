@@ -208,7 +208,7 @@ Status AddBundle(Core& core, const Pod& pod, const std::string& id, const OciSpe
   }
   plan.hooks = {};  // the runtime's, from config.json
   plan.oci_runtime = {handler->path, handler->arguments, id, core.ContainerDir(id)};
-  return WriteOciBundle(dir, spec, seccomp);
+  return WriteOciBundle(dir, core.ContainerDir(id), spec, seccomp);
 }
 
 // So that the shim can tell the target's first process from a later one with its number.

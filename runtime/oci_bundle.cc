@@ -61,8 +61,14 @@ Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
   return Ok();
 }
 
-Status WriteOciBundle(int container_dir, const OciSpec& spec, const std::string& seccomp_json) {
+Status WriteOciBundle(int container_dir, const std::string& path, const OciSpec& spec,
+                      const std::string& seccomp_json) {
   ASSIGN_OR_RETURN(Json config, ParseJson(OciSpecJson(spec)));
+  if (!spec.hooks.empty()) {
+    // For crun, which would not tell why one has failed.
+    const std::string log = StrCat(path, "/", shim::wire::kOciHooksLogName);
+    config["annotations"] = {{"run.oci.hooks.stdout", log}, {"run.oci.hooks.stderr", log}};
+  }
   if (!seccomp_json.empty()) {
     ASSIGN_OR_RETURN(config["linux"]["seccomp"], ParseJson(seccomp_json));
   }

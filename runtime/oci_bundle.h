@@ -17,8 +17,10 @@ Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
                          const HandlerFeatures& features);
 
 // Writes config.json and, for execs, its "process" without arguments, environment and terminal,
-// which the shim fills in. `seccomp_json`: runtime-spec's "linux.seccomp", empty for none.
-Status WriteOciBundle(int container_dir, const OciSpec& spec, const std::string& seccomp_json);
+// which the shim fills in. `path`: the directory's. `seccomp_json`: runtime-spec's "linux.seccomp",
+// empty for none.
+Status WriteOciBundle(int container_dir, const std::string& path, const OciSpec& spec,
+                      const std::string& seccomp_json);
 
 // The same for the hooks of a container that the shim itself keeps: config.json, as it was when the
 // container was made, and the directory that they find the root file system at.

@@ -34,7 +34,7 @@ OciSpec SomeSpec() {
 }
 
 TEST_F(OciBundle, ExecsShareTheProcessButForWhatIsTheirOwn) {
-  ASSERT_TRUE(WriteOciBundle(fd_.get(), SomeSpec(), "").ok());
+  ASSERT_TRUE(WriteOciBundle(fd_.get(), "/bundle", SomeSpec(), "").ok());
   const Json config = Read(shim::wire::kOciConfigName);
   EXPECT_EQ(config["process"]["args"], Json::array({"sh"}));
   EXPECT_EQ(config["root"]["path"], "rootfs");
@@ -47,14 +47,32 @@ TEST_F(OciBundle, ExecsShareTheProcessButForWhatIsTheirOwn) {
   EXPECT_TRUE(ReadFile(dir_ / shim::wire::kOciProcessName)->starts_with("{\""));
 }
 
+TEST_F(OciBundle, HooksAreThereWithAFileForWhatTheySay) {
+  OciSpec spec = SomeSpec();
+  ASSERT_TRUE(WriteOciBundle(fd_.get(), "/bundle", spec, "").ok());
+  EXPECT_FALSE(Read(shim::wire::kOciConfigName).contains("hooks"));
+  EXPECT_FALSE(Read(shim::wire::kOciConfigName).contains("annotations"));
+  spec.hooks = {{"poststop", "/bin/a", {"a"}, {}, 3}};
+  ASSERT_TRUE(WriteOciBundle(fd_.get(), "/bundle", spec, "").ok());
+  const Json config = Read(shim::wire::kOciConfigName);
+  EXPECT_EQ(config["hooks"]["poststop"][0]["timeout"], 3);
+  EXPECT_EQ(config["annotations"]["run.oci.hooks.stderr"], "/bundle/hooks.log");
+  // The shim's own: without the file, and with the root's place.
+  ASSERT_TRUE(WriteHookBundle(fd_.get(), spec).ok());
+  EXPECT_FALSE(Read(shim::wire::kOciConfigName).contains("annotations"));
+  EXPECT_TRUE(*Exists(dir_ / shim::wire::kOciRootName));
+}
+
 TEST_F(OciBundle, SeccompGoesToLinux) {
-  ASSERT_TRUE(WriteOciBundle(fd_.get(), SomeSpec(), R"({"defaultAction":"SCMP_ACT_ALLOW"})").ok());
+  ASSERT_TRUE(
+      WriteOciBundle(fd_.get(), "/bundle", SomeSpec(), R"({"defaultAction":"SCMP_ACT_ALLOW"})")
+          .ok());
   EXPECT_EQ(Read(shim::wire::kOciConfigName)["linux"]["seccomp"]["defaultAction"],
             "SCMP_ACT_ALLOW");
 }
 
 TEST_F(OciBundle, NewLimitsKeepTheDevices) {
-  ASSERT_TRUE(WriteOciBundle(fd_.get(), SomeSpec(), "").ok());
+  ASSERT_TRUE(WriteOciBundle(fd_.get(), "/bundle", SomeSpec(), "").ok());
   LinuxResources resources;
   resources.memory_limit_bytes = 2 << 20;
   resources.oom_score_adj = 99;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/file.h"
@@ -27,6 +28,7 @@ constexpr char kConsoleName[] = "console.sock";
 constexpr char kUnifiedHierarchy[] = "/sys/fs/cgroup/unified";
 constexpr size_t kMaxLogBytes = 256 << 10;
 constexpr size_t kMaxProcessBytes = 4 << 20;
+constexpr size_t kMaxSaidBytes = 1024;
 // All of a launch, with what undoes it, is over before the daemon gives it up (120 s), and what a
 // running container is asked for before a stop, which may wait behind it, does (5 s).
 constexpr int64_t kCreateTimeoutMs = 60'000;
@@ -51,16 +53,18 @@ std::string MessageOf(std::string_view line) {
   return message;
 }
 
+// runc's and crun's words for a hook that has failed.
+bool IsOfHook(std::string_view said) {
+  auto has = [&](std::string_view text) { return said.find(text) != std::string_view::npos; };
+  return (has("error running ") && has("hook #")) || has("error executing hook");
+}
+
 // So that the caller can tell what a shell tells by 126 and 127: as a program that the shim itself
 // cannot execute, InvalidArgument with the errno of its execve(2). The runtimes tell of such an
 // errno, and of every other, in words only.
 Error ErrorOf(std::string_view said, std::string message) {
   auto has = [&](std::string_view text) { return said.find(text) != std::string_view::npos; };
   int cause = 0;
-  // Those of a hook are its own, and not the container's program's.
-  if ((has("error running ") && has("hook #")) || has("error executing hook")) {
-    return {Code::kFailedPrecondition, std::move(message)};
-  }
   if (has("executable file") || has("no such file or directory") ||
       has("No such file or directory")) {
     cause = ENOENT;
@@ -164,6 +168,20 @@ std::string OciRuntime::LastError() const {
   return last;
 }
 
+// The end of it.
+std::string OciRuntime::HooksSaid() const {
+  auto log = OpenAt(state_dir_, wire::kOciHooksLogName, O_RDONLY | O_NOFOLLOW);
+  if (!log.ok()) return "";
+  const off_t size = lseek(log->get(), 0, SEEK_END);
+  char buffer[kMaxSaidBytes];
+  const off_t from = std::max<off_t>(size - static_cast<off_t>(sizeof buffer), 0);
+  const ssize_t n = pread(log->get(), buffer, sizeof buffer, from);
+  if (n <= 0) return "";
+  std::string text(Trim({buffer, static_cast<size_t>(n)}));
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return StrCat(": ", Printable(text, kMaxSaidBytes));
+}
+
 Status OciRuntime::Run(const std::vector<std::string>& command, const std::vector<int>& child_fds,
                        int64_t timeout_ms) const {
   unlinkat(state_dir_, kLogName, 0);
@@ -193,9 +211,13 @@ Status OciRuntime::Run(const std::vector<std::string>& command, const std::vecto
   }
   if (*status == 0) return Ok();
   const std::string why = LastError();
+  if (IsOfHook(why)) {
+    return Error(Code::kFailedPrecondition,
+                 StrCat(what, ": ", Printable(why, kMaxSaidBytes), HooksSaid()));
+  }
   const std::string end = WIFEXITED(*status) ? StrCat("exit ", WEXITSTATUS(*status))
                                              : StrCat("killed by signal ", WTERMSIG(*status));
-  return ErrorOf(why, StrCat(what, ": ", why.empty() ? end : Printable(why, 1024)));
+  return ErrorOf(why, StrCat(what, ": ", why.empty() ? end : Printable(why, kMaxSaidBytes)));
 }
 
 Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,

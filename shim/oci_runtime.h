@@ -48,6 +48,7 @@ class OciRuntime {
   Result<Process> RunDetached(std::vector<std::string> command, const std::string& pid_file,
                               const ChildStdio& stdio, bool terminal, int64_t timeout_ms) const;
   std::string LastError() const;
+  std::string HooksSaid() const;
 
   wire::OciRuntimePlan plan_;
   int state_dir_;

@@ -2,8 +2,11 @@
 // does not do what it should.
 
 #include <gmock/gmock.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/time.h"
 #include "shim/shim_fixture.h"
@@ -157,6 +160,29 @@ TEST_F(ShimHooks, StartContainerHasTheRightsOfTheProgram) {
   RunToEnd({"true"});
   EXPECT_THAT(Told(),
               ElementsAre("1000", "1001", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "99"));
+}
+
+// It holds for the hook, and does not keep it from being started.
+TEST_F(ShimHooks, AFilterThatForbidsNewProcessesIsTheHooksToo) {
+  std::vector<sock_filter> code = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0)};
+  for (unsigned number : {SYS_clone, SYS_clone3}) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  plan_.process.seccomp = {reinterpret_cast<const char*>(code.data()),
+                           code.size() * sizeof(sock_filter)};
+  for (bool no_new_privs : {false, true}) {
+    plan_.process.no_new_privs = no_new_privs;
+    plan_.hooks.list.clear();
+    Add(HookPoint::kStartContainer, "echo hook >> $told");
+    RunToEnd({"sh", "-c", "echo program >> /told"});
+    EXPECT_THAT(Told(), ElementsAre("hook", "program"));
+    ASSERT_EQ(unlink((dir_ + "/root/told").c_str()), 0);
+    Add(HookPoint::kStartContainer, "sleep 0; exit 0");
+    ExpectLaunchFails(Code::kFailedPrecondition, "can't fork");
+    ASSERT_EQ(unlink((dir_ + "/root/told").c_str()), 0);
+  }
 }
 
 TEST_F(ShimHooks, OneThatFailsFailsTheStartAndIsNamed) {

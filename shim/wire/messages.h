@@ -29,7 +29,8 @@ inline constexpr char kOciRootName[] = "rootfs";
 // Of one that an OCI runtime keeps: the "process" of that configuration without "args", "env" and
 // "terminal", which every exec has its own of.
 inline constexpr char kOciProcessName[] = "process.json";
-inline constexpr char kExitName[] = "exit";  // an encoded ExitStatus, written once
+inline constexpr char kOciHooksLogName[] = "hooks.log";  // what crun's hooks have said
+inline constexpr char kExitName[] = "exit";              // an encoded ExitStatus, written once
 
 enum class Type : uint16_t {
   // daemon -> shim
