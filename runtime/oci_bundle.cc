@@ -43,14 +43,6 @@ Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
   for (size_t i = 0; i < config.mounts.size(); ++i) {
     const Mount& mount = config.mounts[i];
     const std::string field = StrCat("mounts[", i, "]");
-    if (mount.image) {
-      return Refuse(StrCat(field, ".image"), "not possible with an OCI runtime");
-    }
-    // The shim has the root file system in a mount namespace of its own, a slave of the host's.
-    if (mount.propagation == MountPropagation::kBidirectional) {
-      return Refuse(StrCat(field, ".propagation"),
-                    "BIDIRECTIONAL reaches the host from none but it");
-    }
     if (mount.recursive_read_only && !features.recursive_read_only_mounts) {
       return Refuse(StrCat(field, ".recursive_read_only"), "this OCI runtime does not know it");
     }
@@ -61,8 +53,15 @@ Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
   return Ok();
 }
 
-Status WriteOciBundle(int container_dir, const std::string& path, const OciSpec& spec,
+Status WriteOciBundle(int container_dir, const std::string& path, OciSpec spec,
                       const std::string& seccomp_json) {
+  size_t images = 0;
+  for (OciMount& mount : spec.mounts) {
+    if (mount.type != "image") continue;
+    mount.type = "bind";
+    mount.source = StrCat(path, "/", shim::wire::kOciImagePrefix, images++);
+    mount.options.emplace_back("bind");
+  }
   ASSIGN_OR_RETURN(Json config, ParseJson(OciSpecJson(spec)));
   if (!spec.hooks.empty()) {
     // For crun, which would not tell why one has failed.

@@ -11,15 +11,15 @@
 namespace berth::runtime {
 
 // What only the built-in handler can do is refused, by the field's name: variables that are not
-// UTF-8 (config.json is text), image volumes, bidirectional mounts, user namespaces, recursive
-// read-only mounts that the program does not know.
+// UTF-8 (config.json is text), user namespaces, recursive read-only mounts
+// that the program does not know.
 Status CheckOciContainer(const PodConfig& pod, const ContainerConfig& config,
                          const HandlerFeatures& features);
 
 // Writes config.json and, for execs, its "process" without arguments, environment and terminal,
-// which the shim fills in. `path`: the directory's. `seccomp_json`: runtime-spec's "linux.seccomp",
-// empty for none.
-Status WriteOciBundle(int container_dir, const std::string& path, const OciSpec& spec,
+// which the shim fills in. `seccomp_json`: runtime-spec's "linux.seccomp", empty for none. `path`:
+// that of the directory, in which the shim mounts the images that are volumes.
+Status WriteOciBundle(int container_dir, const std::string& path, OciSpec spec,
                       const std::string& seccomp_json);
 
 // The same for the hooks of a container that the shim itself keeps: config.json, as it was when the

@@ -67,7 +67,7 @@ Status Container::Start(const wire::LaunchPlan& plan, std::vector<UniqueFd> moun
     oci_runtime_.emplace(plan.oci_runtime, state_dir_, children_);
   }
   auto launched = oci_runtime_
-                      ? oci_runtime_->Launch(rootfs.get(), stdio.child, plan.process.terminal)
+                      ? oci_runtime_->Launch(plan, rootfs.get(), mounts, stdio.child)
                       : LaunchInit(context, {plan, rootfs.get(), mounts, state_dir_, stdio.child});
   ASSIGN_OR_RETURN(auto process, std::move(launched));
   if (!process.pidfd.ok()) process.Identify();

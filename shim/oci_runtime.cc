@@ -1,13 +1,9 @@
 #include "shim/oci_runtime.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +13,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "shim/json_text.h"
+#include "shim/oci_mounts.h"
 
 namespace berth::shim {
 
@@ -25,7 +22,6 @@ namespace {
 constexpr char kLogName[] = "runtime.log";
 constexpr char kInitPidName[] = "init.pid";
 constexpr char kConsoleName[] = "console.sock";
-constexpr char kUnifiedHierarchy[] = "/sys/fs/cgroup/unified";
 constexpr size_t kMaxLogBytes = 256 << 10;
 constexpr size_t kMaxProcessBytes = 4 << 20;
 constexpr size_t kMaxSaidBytes = 1024;
@@ -128,33 +124,7 @@ class ConsoleSocket {
   std::string path_;
 };
 
-// On a machine with both versions of cgroups containers are in those of version 1, and some of the
-// runtimes (crun) start none while the other hierarchy has controllers, or leave directories there.
-Status HideUnifiedHierarchy() {
-  struct statfs fs {};
-  if (statfs(kUnifiedHierarchy, &fs) != 0 || fs.f_type != CGROUP2_SUPER_MAGIC) return Ok();
-  if (mount("none", kUnifiedHierarchy, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0)
-    return ErrnoError(StrCat("hide ", kUnifiedHierarchy));
-  return Ok();
-}
-
 }  // namespace
-
-// Only this shim and the runtime see the mount: it goes with them, and none is left on the host.
-Status OciRuntime::AttachRoot(int rootfs) const {
-  if (unshare(CLONE_NEWNS) != 0) return ErrnoError("unshare mount namespace");
-  if (mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) {
-    return ErrnoError("make mounts slaves");
-  }
-  RETURN_IF_ERROR(HideUnifiedHierarchy());
-  RETURN_IF_ERROR(MakeDirAt(state_dir_, wire::kOciRootName, 0755));
-  // By its path, since the descriptor's directory is still in the former namespace.
-  const std::string target = StrCat(plan_.directory, "/", wire::kOciRootName);
-  if (move_mount(rootfs, "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-    return ErrnoError(StrCat("attach root file system on ", target));
-  }
-  return Ok();
-}
 
 std::string OciRuntime::LastError() const {
   auto log = ReadFileAt(state_dir_, kLogName, kMaxLogBytes);
@@ -248,11 +218,13 @@ Result<Process> OciRuntime::RunDetached(std::vector<std::string> command,
   return process;
 }
 
-Result<Process> OciRuntime::Launch(int rootfs, const ChildStdio& stdio, bool terminal) {
-  RETURN_IF_ERROR(AttachRoot(rootfs));
+Result<Process> OciRuntime::Launch(const wire::LaunchPlan& plan, int rootfs,
+                                   std::vector<UniqueFd>& images, const ChildStdio& stdio) {
+  RETURN_IF_ERROR(MountForOciRuntime(plan, plan_.directory, state_dir_, rootfs, images));
   auto launch = [&]() -> Result<Process> {
-    ASSIGN_OR_RETURN(Process process, RunDetached({"create", "--bundle", plan_.directory},
-                                                  kInitPidName, stdio, terminal, kCreateTimeoutMs));
+    ASSIGN_OR_RETURN(Process process,
+                     RunDetached({"create", "--bundle", plan_.directory}, kInitPidName, stdio,
+                                 plan.process.terminal, kCreateTimeoutMs));
     process.Identify();  // by the end of `start` it may have ended, and been reaped
     RETURN_IF_ERROR(Run({"start", plan_.id}, {-1, -1, -1}, kCommandTimeoutMs));
     return process;

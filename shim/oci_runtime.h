@@ -3,7 +3,7 @@
 // runtime's own process has ended; it owns their output, the log and the exit record.
 //
 //   shim                          runtime
-//   attaches the root file system in a mount namespace of its own
+//   attaches the root file system, and images that are volumes, in a mount namespace of its own
 //   create ---------------------> makes the container, init waits          (init.pid)
 //   start ----------------------> init executes the program
 //   exec --detach --------------> another process                          (exec-N.pid)
@@ -33,8 +33,10 @@ class OciRuntime {
   OciRuntime(wire::OciRuntimePlan plan, int state_dir, Children& children)
       : plan_(std::move(plan)), state_dir_(state_dir), children_(children) {}
 
-  // Create and start. On failure the runtime has forgotten the container again.
-  Result<Process> Launch(int rootfs, const ChildStdio& stdio, bool terminal);
+  // Create and start. On failure the runtime has forgotten the container again. `images`: detached
+  // mounts, one for each of the plan's kImage.
+  Result<Process> Launch(const wire::LaunchPlan& plan, int rootfs, std::vector<UniqueFd>& images,
+                         const ChildStdio& stdio);
   // `process`: what differs from the container's own. Once it runs it is moved into `exec_cgroup`.
   Result<Process> Exec(const wire::ProcessPlan& process, const std::string& exec_cgroup,
                        const ChildStdio& stdio, int number);
@@ -42,7 +44,6 @@ class OciRuntime {
   void Delete();
 
  private:
-  Status AttachRoot(int rootfs) const;
   Status Run(const std::vector<std::string>& command, const std::vector<int>& child_fds,
              int64_t timeout_ms) const;
   Result<Process> RunDetached(std::vector<std::string> command, const std::string& pid_file,

@@ -86,15 +86,9 @@ Result<UniqueFd> NewFilesystem(const MountPlan& plan) {
   return mount;
 }
 
-Result<TargetKind> KindOf(int fd) {
-  struct stat info {};
-  if (fstat(fd, &info) != 0) return ErrnoError("stat");
-  return S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
-}
-
 // The directory or file `path` in a mount that is attached nowhere yet, as a mount of its own.
 // Copying a part takes a place in the mount namespace: for a moment it is on the working directory.
-Result<UniqueFd> SubtreeInChild(int mount, const std::string& path) {
+Result<UniqueFd> Subtree(int mount, const std::string& path) {
   if (move_mount(mount, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
     return ErrnoError("attach image");
   }
@@ -102,17 +96,6 @@ Result<UniqueFd> SubtreeInChild(int mount, const std::string& path) {
   Result<UniqueFd> copy = part.ok() ? CloneMount(part->get(), false) : std::move(part);
   if (umount2(FdPath(mount).c_str(), MNT_DETACH) != 0) return ErrnoError("detach image");
   return copy;
-}
-
-Status SelectImagePartsInChild(const std::vector<MountPlan>& mounts,
-                               std::vector<UniqueFd>& sources) {
-  for (size_t i = 0; i < mounts.size(); ++i) {
-    if (mounts[i].kind != MountKind::kImage || mounts[i].source.empty()) continue;
-    ASSIGN_OR_RETURN(sources[i], SubtreeInChild(sources[i].get(), mounts[i].source), "mount ",
-                     Printable(mounts[i].destination), ": path ", Printable(mounts[i].source),
-                     " in the image");
-  }
-  return Ok();
 }
 
 Status MountOne(int root, const MountPlan& plan, int source) {
@@ -358,6 +341,22 @@ Result<std::vector<UniqueFd>> OpenSources(const std::vector<MountPlan>& mounts,
   return sources;
 }
 
+Result<TargetKind> KindOf(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return ErrnoError("stat");
+  return S_ISDIR(info.st_mode) ? TargetKind::kDirectory : TargetKind::kFile;
+}
+
+Status SelectImageParts(const std::vector<MountPlan>& mounts, std::vector<UniqueFd>& sources) {
+  for (size_t i = 0; i < mounts.size(); ++i) {
+    if (mounts[i].kind != MountKind::kImage || mounts[i].source.empty()) continue;
+    ASSIGN_OR_RETURN(sources[i], Subtree(sources[i].get(), mounts[i].source), "mount ",
+                     Printable(mounts[i].destination), ": path ", Printable(mounts[i].source),
+                     " in the image");
+  }
+  return Ok();
+}
+
 Status BindConsoleInChild(int root, int terminal) {
   ASSIGN_OR_RETURN(auto target, EnsureTarget(root, "/dev/console", TargetKind::kFile), "console");
   ASSIGN_OR_RETURN(auto copy, CloneMount(terminal, false), "console");
@@ -372,7 +371,7 @@ Result<UniqueFd> SetUpRootInChild(const RootInputs& inputs) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     return ErrnoError("make mounts private");
   }
-  RETURN_IF_ERROR(SelectImagePartsInChild(plan.mounts, inputs.sources));
+  RETURN_IF_ERROR(SelectImageParts(plan.mounts, inputs.sources));
   // On the working directory: unlike a descriptor that was opened before, it has become the copy in
   // this mount namespace, and only such a place can be mounted on.
   if (move_mount(root, "", AT_FDCWD, ".", MOVE_MOUNT_F_EMPTY_PATH) != 0) {

@@ -21,6 +21,14 @@ namespace berth::shim {
 Result<std::vector<UniqueFd>> OpenSources(const std::vector<wire::MountPlan>& mounts,
                                           std::vector<UniqueFd>& images);
 
+// Puts the path in it in the place of each image that has one. For a moment the image is attached
+// on the working directory, which must be in a mount namespace whose mounts are not the host's.
+Status SelectImageParts(const std::vector<wire::MountPlan>& mounts, std::vector<UniqueFd>& sources);
+
+// The path's last part is made by whoever mounts on it.
+enum class TargetKind { kDirectory, kFile };
+Result<TargetKind> KindOf(int fd);
+
 struct RootInputs {
   const wire::LaunchPlan& plan;
   std::vector<UniqueFd>& sources;
@@ -42,7 +50,6 @@ Status BindConsoleInChild(int root, int terminal);
 // The directory or file `path` inside `root`, created with its parents (directories 0755, a file
 // 0644) where missing; symlinks, dangling ones too, are followed inside the root. Exposed for its
 // test.
-enum class TargetKind { kDirectory, kFile };
 Result<UniqueFd> EnsureTarget(int root, const std::string& path, TargetKind kind);
 
 }  // namespace berth::shim

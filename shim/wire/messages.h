@@ -30,7 +30,9 @@ inline constexpr char kOciRootName[] = "rootfs";
 // "terminal", which every exec has its own of.
 inline constexpr char kOciProcessName[] = "process.json";
 inline constexpr char kOciHooksLogName[] = "hooks.log";  // what crun's hooks have said
-inline constexpr char kExitName[] = "exit";              // an encoded ExitStatus, written once
+// With a number from 0 on: where the plan's images are mounted, in their order, for the runtime.
+inline constexpr char kOciImagePrefix[] = "image-";
+inline constexpr char kExitName[] = "exit";  // an encoded ExitStatus, written once
 
 enum class Type : uint16_t {
   // daemon -> shim

@@ -130,10 +130,7 @@ TEST_P(AppArmor, AStoppedContainerIsStoppedThroughItsProfile) {
   EXPECT_EQ(Status(*container)->exit_code(), 42);
 }
 
-INSTANTIATE_TEST_SUITE_P(Handlers, AppArmor, ::testing::Values("", "runc", "crun"),
-                         [](const ::testing::TestParamInfo<const char*>& tested) {
-                           return tested.param[0] == 0 ? std::string("BuiltIn") : tested.param;
-                         });
+INSTANTIATE_TEST_SUITE_P(Handlers, AppArmor, kHandlers, HandlerName);
 
 }  // namespace
 }  // namespace berth::e2e

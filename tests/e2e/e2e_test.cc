@@ -12,6 +12,10 @@ namespace berth::e2e {
 std::unique_ptr<Node> E2eTest::shared_;
 std::string E2eTest::image_;
 
+std::string HandlerName(const ::testing::TestParamInfo<const char*>& tested) {
+  return tested.param[0] == 0 ? "BuiltIn" : tested.param;
+}
+
 std::string LogText(const std::string& log) {
   std::string text;
   for (std::string_view line : Split(log, '\n')) {

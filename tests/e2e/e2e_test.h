@@ -117,6 +117,10 @@ class InAContainer : public InAPod {
   std::string container_;
 };
 
+// For suites that run with each kind of runtime handler, by its name.
+inline const auto kHandlers = ::testing::Values("", "runc", "crun");
+std::string HandlerName(const ::testing::TestParamInfo<const char*>& tested);
+
 // Log lines without their prefixes.
 std::string LogText(const std::string& log);
 

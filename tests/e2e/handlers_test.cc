@@ -308,13 +308,6 @@ TEST_P(OciHandlers, WhatTheyCannotDoIsRefused) {
   bytes.add_envs()->set_key("BYTES");
   bytes.mutable_envs(0)->set_value("\xff\xfe");
   EXPECT_FAILS(Create(*pod, bytes), Code::kInvalidArgument, "envs: BYTES");
-  rt::ContainerConfig mount = ShellConfig("true");
-  auto* one = mount.add_mounts();
-  one->set_host_path("/tmp");
-  one->set_container_path("/mnt");
-  one->set_propagation(rt::PROPAGATION_BIDIRECTIONAL);
-  mount.mutable_linux()->mutable_security_context()->set_privileged(false);
-  EXPECT_FAILS(Create(*pod, mount), Code::kInvalidArgument, "mounts[0].propagation");
 }
 
 TEST_P(OciHandlers, ADaemonsRestartChangesNothing) {

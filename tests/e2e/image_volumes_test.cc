@@ -42,14 +42,27 @@ class ImageVolumes : public E2eTest {
     mount->set_readonly(true);
     return config;
   }
-  std::string OutputOf(const rt::ContainerConfig& config) {
-    auto ending = RunToEnd(config);
-    EXPECT_OK(ending);
-    return ending.ok() ? ending->Text() : "";
+  std::string OutputOf(const rt::ContainerConfig& config, const std::string& handler = "") {
+    auto pod = RunPod(PodConfig(), handler);
+    EXPECT_OK(pod);
+    if (!pod.ok()) return "";
+    auto container = RunContainer(*pod, config);
+    EXPECT_OK(container);
+    if (!container.ok()) return "";
+    EXPECT_OK(AwaitExit(*container));
+    return LogText(Log(*container));
   }
 };
 
-TEST_F(ImageVolumes, HaveTheImagesFilesAndTakeNoWrites) {
+// With each kind of runtime handler.
+class EachImageVolume : public ImageVolumes, public ::testing::WithParamInterface<const char*> {
+ protected:
+  std::string OutputOf(const rt::ContainerConfig& config) {
+    return ImageVolumes::OutputOf(config, GetParam());
+  }
+};
+
+TEST_P(EachImageVolume, HaveTheImagesFilesAndTakeNoWrites) {
   const std::string model = PullModel("files");
   rt::ContainerConfig config = WithImage(
       "cat /volume/model/weights; ls /volume/model; touch /volume/x 2>/dev/null && echo wrote; "
@@ -62,7 +75,7 @@ TEST_F(ImageVolumes, HaveTheImagesFilesAndTakeNoWrites) {
   EXPECT_EQ(OutputOf(config), "weights of 2\nrun\nweights\nnot run\n");
 }
 
-TEST_F(ImageVolumes, OneImageSeveralTimesAndAtOnce) {
+TEST_P(EachImageVolume, OneImageSeveralTimesAndAtOnce) {
   const std::string model = PullModel("several");
   rt::ContainerConfig config = WithImage("cat /volume/weights /b/model/weights /c", model, "model");
   rt::Mount* whole = config.add_mounts();
@@ -77,7 +90,7 @@ TEST_F(ImageVolumes, OneImageSeveralTimesAndAtOnce) {
   EXPECT_EQ(OutputOf(config), "weights of 2\nweights of 2\nweights of 2\n");
 }
 
-TEST_F(ImageVolumes, ASubPathShowsNothingBesideIt) {
+TEST_P(EachImageVolume, ASubPathShowsNothingBesideIt) {
   const std::string model = PullModel("beside");
   EXPECT_EQ(OutputOf(WithImage("ls /volume; ls /volume/..", model, "model")).substr(0, 12),
             "run\nweights\n");
@@ -120,9 +133,9 @@ TEST_F(ImageVolumes, TheStatusNamesTheImage) {
   EXPECT_EQ(status->mounts(0).container_path(), "/volume");
 }
 
-TEST_F(ImageVolumes, StayWhenTheImageIsRemoved) {
+TEST_P(EachImageVolume, StayWhenTheImageIsRemoved) {
   const std::string model = PullModel("removed");
-  auto pod = RunPod();
+  auto pod = RunPod(PodConfig(), GetParam());
   ASSERT_OK(pod);
   auto container = Create(*pod, WithImage("cat /volume/model/weights; sleep 1000", model));
   ASSERT_OK(container);
@@ -179,6 +192,8 @@ TEST_F(ImageVolumes, WhatCannotBeIsRefusedByName) {
   for (int i = 0; i < 64; ++i) *config.add_mounts() = config.mounts(0);
   EXPECT_FAILS(Create(*pod, config), Code::kInvalidArgument, "mounts: more than");
 }
+
+INSTANTIATE_TEST_SUITE_P(Handlers, EachImageVolume, kHandlers, HandlerName);
 
 }  // namespace
 }  // namespace berth::e2e

@@ -70,7 +70,13 @@ TEST_F(Mounts, ReadOnlyIsNotRecursiveUnlessAsked) {
   ASSERT_EQ(umount2((dir_ + "/sub").c_str(), MNT_DETACH), 0);
 }
 
-TEST_F(Mounts, PropagationFromTheHost) {
+// With each kind of runtime handler.
+class Propagation : public Mounts, public ::testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Handlers, Propagation, kHandlers, HandlerName);
+
+TEST_P(Propagation, FromTheHost) {
+  auto pod = RunPod(PodConfig("theirs"), GetParam());
+  ASSERT_OK(pod);
   ASSERT_EQ(mount(dir_.c_str(), dir_.c_str(), nullptr, MS_BIND, nullptr), 0);
   ASSERT_EQ(mount(nullptr, dir_.c_str(), nullptr, MS_SHARED, nullptr), 0);
   ASSERT_OK(MakeDirs(dir_ + "/later", 0755));
@@ -82,7 +88,7 @@ TEST_F(Mounts, PropagationFromTheHost) {
        {Case{rt::PROPAGATION_PRIVATE, ""}, Case{rt::PROPAGATION_HOST_TO_CONTAINER, "there\n"}}) {
     rt::ContainerConfig config = WithMount("sleep 1000", dir_, "/data");
     config.mutable_mounts(0)->set_propagation(c.propagation);
-    auto container = RunContainer(pod_, config);
+    auto container = RunContainer(*pod, config);
     ASSERT_OK(container);
     ASSERT_EQ(mount("tmpfs", (dir_ + "/later").c_str(), "tmpfs", 0, nullptr), 0);
     ASSERT_OK(AtomicWriteFileAt(AT_FDCWD, dir_ + "/later/x", "there\n", 0644));
@@ -93,10 +99,10 @@ TEST_F(Mounts, PropagationFromTheHost) {
   ASSERT_EQ(umount2(dir_.c_str(), MNT_DETACH), 0);
 }
 
-TEST_F(Mounts, PropagationToTheHost) {
+TEST_P(Propagation, ToTheHost) {
   rt::PodSandboxConfig pod_config = PodConfig("privileged");
   pod_config.mutable_linux()->mutable_security_context()->set_privileged(true);
-  auto pod = RunPod(pod_config);
+  auto pod = RunPod(pod_config, GetParam());
   ASSERT_OK(pod);
   rt::ContainerConfig config = WithMount(
       "mkdir /data/made; mount -t tmpfs none /data/made && touch /data/made/x; sleep 1000", dir_,

@@ -171,10 +171,7 @@ TEST_P(Selinux, ATypeThatThePolicyLacksIsRefused) {
   EXPECT_FAILS(RunTheirPod(pod_config), Code::kFailedPrecondition, ":absent_t:");
 }
 
-INSTANTIATE_TEST_SUITE_P(Handlers, Selinux, ::testing::Values("", "runc", "crun"),
-                         [](const ::testing::TestParamInfo<const char*>& tested) {
-                           return tested.param[0] == 0 ? std::string("BuiltIn") : tested.param;
-                         });
+INSTANTIATE_TEST_SUITE_P(Handlers, Selinux, kHandlers, HandlerName);
 
 }  // namespace
 }  // namespace berth::e2e
