@@ -1,8 +1,10 @@
 #include "shim/exec.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -16,6 +18,9 @@ namespace {
 
 // What a file system may take to answer for the program and its working directory.
 constexpr int64_t kStartTimeoutNs = 10'000'000'000;
+// What a killed process may take to be gone. Freeing a large one's memory takes some of it; one in
+// the D state, all.
+constexpr int kKilledTimeoutMs = 100;
 
 // A container may have filled its process limit's cgroup with names; one taken is one of ours that
 // a left-behind process keeps busy.
@@ -110,6 +115,9 @@ std::optional<Error> GiveUpLateStart(ExecProcess& exec) {
 void KillExec(const ExecProcess& exec) {
   kill(exec.pid, SIGKILL);  // our child, not yet reaped: the number is its own
   if (!exec.cgroup.empty()) KillCgroup(exec.cgroup);
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, exec.pid, 0)));
+  pollfd end = {process.get(), POLLIN, 0};
+  if (process.ok()) (void)poll(&end, 1, kKilledTimeoutMs);
 }
 
 bool RemoveExecCgroup(const std::string& cgroup) {

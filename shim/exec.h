@@ -39,7 +39,8 @@ Result<bool> AdvanceStart(ExecProcess& exec);
 // Kills one that has not come to its program in time: then, why.
 std::optional<Error> GiveUpLateStart(ExecProcess& exec);
 
-// SIGKILL for the process and everything it has started.
+// SIGKILL for the process and everything it has started. Waits a moment until the process is gone:
+// who has heard that its time was over must not find it with the next exec.
 void KillExec(const ExecProcess& exec);
 // Removes its cgroup. False while a process that it left behind still lives there.
 bool RemoveExecCgroup(const std::string& cgroup);
