@@ -20,7 +20,6 @@ constexpr size_t kMaxLabelPart = 256;
 constexpr uint32_t kCategories = 1024;
 constexpr uint32_t kSensitivities = 16;
 constexpr char kFreeProcess[] = "system_u:system_r:spc_t:s0";
-constexpr char kFreeFile[] = "system_u:object_r:container_file_t:s0";
 
 // One part of a label, between its ':'.
 Status CheckLabelPart(std::string_view field, const std::string& text) {
@@ -168,25 +167,24 @@ SelinuxPolicy KernelsSelinuxPolicy() {
 }
 
 Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, const SelinuxPolicy& policy) {
-  if (subject.privileged) {
-    const SelinuxLabels free = {kFreeProcess, kFreeFile};
-    return policy && Knows(policy, free) ? free : SelinuxLabels();
-  }
   SelinuxOptions label = subject.options.value_or(SelinuxOptions());
-  const bool is_default = IsEmpty(label);
-  if (is_default && (!policy || subject.sees_hosts_processes)) return SelinuxLabels();
   RETURN_IF_ERROR(CheckLabelPart("user", label.user));
   RETURN_IF_ERROR(CheckLabelPart("role", label.role));
   RETURN_IF_ERROR(CheckLabelPart("type", label.type));
   RETURN_IF_ERROR(CheckLevel(label.level));
+  const bool is_default = IsEmpty(label);
   if (label.user.empty()) label.user = "system_u";
   if (label.role.empty()) label.role = "system_r";
   if (label.type.empty()) label.type = "container_t";
   if (label.level.empty()) label.level = OwnLevel(subject.pod_uid);
-  const std::string process =
-      StrCat(label.user, ":", label.role, ":", label.type, ":", label.level);
+  SelinuxLabels labels = {StrCat(label.user, ":", label.role, ":", label.type, ":", label.level),
+                          StrCat("system_u:object_r:container_file_t:", label.level)};
+  if (subject.privileged) {
+    labels.process = kFreeProcess;
+    return policy && Knows(policy, labels) ? labels : SelinuxLabels();
+  }
+  if (is_default && (!policy || subject.sees_hosts_processes)) return SelinuxLabels();
   if (policy) {
-    SelinuxLabels labels = {process, StrCat("system_u:object_r:container_file_t:", label.level)};
     if (Knows(policy, labels)) return labels;
     if (is_default) return SelinuxLabels();
     return Error(Code::kFailedPrecondition,
@@ -196,7 +194,7 @@ Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, const Seli
   // Many system pods name one of these, and here every process is as free.
   if (label.type == "spc_t" || label.type == "unconfined_t") return SelinuxLabels();
   return Error(Code::kFailedPrecondition,
-               StrCat("selinux_options: label \"", process,
+               StrCat("selinux_options: label \"", labels.process,
                       "\" cannot be applied: the kernel has no SELinux"));
 }
 

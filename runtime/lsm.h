@@ -34,10 +34,10 @@ using SelinuxPolicy = std::function<bool(const std::string& label)>;
 SelinuxPolicy KernelsSelinuxPolicy();
 // Labels for the options, what they leave out being a container's usual, with a level of the pod's
 // own, so that pods are apart. Without options, on a kernel with SELinux: all of that, but none for
-// what is to work with the host's processes, and a free one (spc_t) for a privileged container,
-// whatever its options; and none if the policy has no types for containers.
+// what is to work with the host's processes, and none if the policy has no types for containers. A
+// privileged container's process has a free one (spc_t), whatever its options.
 // FailedPrecondition for options that the policy does not know, and, but for types that mean "not
-// confined", for options on a kernel without SELinux.
+// confined", for options on a kernel without SELinux. Neither is of a privileged container's.
 Result<SelinuxLabels> SelinuxLabelsFor(const SelinuxSubject& subject, const SelinuxPolicy& policy);
 
 // Gives all files of the tree at a path of the host the label, and follows no link but those on the

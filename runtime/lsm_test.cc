@@ -118,10 +118,18 @@ TEST(Selinux, WhoWorksWithTheHostsProcessesHasNoLabelUnlessItAsks) {
 
 TEST(Selinux, APrivilegedContainerIsFree) {
   EXPECT_EQ(MustLabel({.privileged = true}).process, "system_u:system_r:spc_t:s0");
-  EXPECT_EQ(MustLabel({.privileged = true}).mount, "system_u:object_r:container_file_t:s0");
+  // Its files are the pod's, like any other container's.
+  EXPECT_EQ(MustLabel({.privileged = true, .pod_uid = "a"}).mount,
+            MustLabel({.pod_uid = "a"}).mount);
+  EXPECT_EQ(MustLabel({.options = SelinuxOptions{"", "", "", "s0:c4"}, .privileged = true}).mount,
+            "system_u:object_r:container_file_t:s0:c4");
   auto without = SelinuxLabelsFor({.privileged = true}, /*policy=*/nullptr);
   ASSERT_TRUE(without.ok());
   EXPECT_EQ(without->process, "");
+  auto wrong = SelinuxLabelsFor(
+      {.options = SelinuxOptions{"", "", "", "s0,c4,c5"}, .privileged = true}, /*policy=*/nullptr);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.code(), Code::kInvalidArgument);
 }
 
 TEST(Selinux, APolicyWithoutContainersTypesLabelsOnlyWhatAsks) {

@@ -151,13 +151,25 @@ Status CreateNamespaces(const Core& core, const Context& context, const Pod& pod
   return Ok();
 }
 
+// Confined like the pod's containers, which look at it, whatever these may do.
+Result<SelinuxLabels> InitLabels(const PodConfig& config) {
+  const SelinuxPolicy policy = KernelsSelinuxPolicy();
+  if (!policy) return SelinuxLabels();
+  const bool with_hosts_ipc = config.security.namespaces.ipc == NamespaceMode::kNode;
+  return SelinuxLabelsFor({.options = config.security.selinux,
+                           .sees_hosts_processes = with_hosts_ipc,
+                           .pod_uid = config.metadata.uid},
+                          policy);
+}
+
 // A PID namespace lives as long as its first process; the file only makes it findable.
 Status StartInit(Core& core, const Context& context, PodEntry& entry, const Pod& pod) {
   UniqueFd user_namespace;
   if (HasUserNamespace(pod.config.security.namespaces)) {
     ASSIGN_OR_RETURN(user_namespace, Open(core.PodDir(pod.id) + "/ns/user", O_RDONLY));
   }
-  ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context, user_namespace.get()));
+  ASSIGN_OR_RETURN(const SelinuxLabels labels, InitLabels(pod.config));
+  ASSIGN_OR_RETURN(pid_t pid, core.shims->StartPodInit(context, user_namespace.get(), labels));
   ProcessIdentity init{pid, 0};
   auto start_time = ProcessStartTime(pid);
   if (start_time.ok()) init.start_time = *start_time;

@@ -172,13 +172,17 @@ Result<Child> ShimLauncher::Start(int state_dir) const {
   return Spawn(options);
 }
 
-Result<pid_t> ShimLauncher::StartPodInit(const Context& context, int user_namespace) const {
+Result<pid_t> ShimLauncher::StartPodInit(const Context& context, int user_namespace,
+                                         const SelinuxLabels& labels) const {
   SpawnOptions options;
   options.path = Path();
   options.args = {kShimName, "pod-init"};
   if (user_namespace >= 0) {
     options.args.emplace_back("in-user-namespace");
     options.child_fds = {-1, -1, -1, user_namespace};
+  }
+  if (!labels.process.empty()) {
+    options.args.insert(options.args.end(), {"labels", labels.process, labels.mount});
   }
   options.new_session = true;
   ASSIGN_OR_RETURN(auto output, RunProgram(context, options, ""), "start the pod's init");

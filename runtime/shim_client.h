@@ -9,6 +9,7 @@
 #include "base/process.h"
 #include "base/result.h"
 #include "runtime/cgroup.h"
+#include "runtime/lsm.h"
 #include "shim/wire/messages.h"
 
 namespace berth::runtime {
@@ -77,8 +78,9 @@ class ShimLauncher {
   // connection closes without a launch.
   Result<Child> Start(int state_dir) const;
   // The first process of a new PID namespace; it lives until it is killed. The namespace belongs to
-  // `user_namespace`; -1: to the host's.
-  Result<pid_t> StartPodInit(const Context& context, int user_namespace) const;
+  // `user_namespace`; -1: to the host's. Labels are SELinux's: empty ones are none.
+  Result<pid_t> StartPodInit(const Context& context, int user_namespace,
+                             const SelinuxLabels& labels) const;
   // A user namespace, and those that it is to own: in the order user, net, ipc, uts.
   Result<std::vector<UniqueFd>> MakeNamespaces(const Context& context,
                                                const shim::wire::MakeNamespaces& request) const;

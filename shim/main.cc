@@ -67,8 +67,7 @@ Status Serve() {
 
 int main(int argc, char** argv) {
   if (argc >= 2 && strcmp(argv[1], "pod-init") == 0) {
-    const bool in_user_namespace = argc == 3 && strcmp(argv[2], "in-user-namespace") == 0;
-    return berth::shim::RunPodInit(in_user_namespace);
+    return berth::shim::RunPodInit(berth::shim::ParsePodInit(argc - 2, argv + 2));
   }
   if (argc == 2 && strcmp(argv[1], "pod-namespaces") == 0) return berth::shim::RunPodNamespaces();
   if (argc == 3 && strcmp(argv[1], "join") == 0) {

@@ -1,5 +1,6 @@
 #include "shim/pod_init.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
@@ -11,7 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "base/fd.h"
+#include "base/strings.h"
 #include "shim/user_namespace.h"
 
 namespace berth::shim {
@@ -19,11 +23,11 @@ namespace berth::shim {
 namespace {
 
 // An empty read-only tmpfs as root: nothing of the host is behind /proc/1/root.
-bool EnterEmptyRootInChild() {
+bool EnterEmptyRootInChild(const char* mount_options) {
   if (unshare(CLONE_NEWNS) != 0) return false;
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
   constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
-  if (mount("none", "/proc", "tmpfs", kFlags, "size=0,mode=555") != 0 || chdir("/proc") != 0)
+  if (mount("none", "/proc", "tmpfs", kFlags, mount_options) != 0 || chdir("/proc") != 0)
     return false;
   return syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0;
 }
@@ -44,8 +48,17 @@ bool DropEverythingInChild() {
   return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
-[[noreturn]] void ReapForeverInChild() {
-  if (!EnterEmptyRootInChild() || !DropEverythingInChild()) _exit(1);
+// Last: the label's domain may do less than what came before. Opened only now, since the kernel
+// wants the writer's credentials to be the opener's.
+void TakeLabelInChild(int proc_self, const std::string& label) {
+  const int file = openat(proc_self, "attr/current", O_WRONLY | O_CLOEXEC);
+  if (file >= 0) (void)!write(file, label.data(), label.size());
+}
+
+[[noreturn]] void ReapForeverInChild(const std::string& label, const char* mount_options) {
+  const int proc_self = label.empty() ? -1 : open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (!EnterEmptyRootInChild(mount_options) || !DropEverythingInChild()) _exit(1);
+  if (!label.empty()) TakeLabelInChild(proc_self, label);
   prctl(PR_SET_NAME, "berth-pod-init", 0, 0, 0);
   setsid();
   close_range(0, ~0U, 0);
@@ -62,16 +75,34 @@ bool DropEverythingInChild() {
 
 }  // namespace
 
-int RunPodInit(bool in_user_namespace) {
+PodInitOptions ParsePodInit(int count, const char* const* arguments) {
+  PodInitOptions options;
+  int next = 0;
+  if (next < count && strcmp(arguments[next], "in-user-namespace") == 0) {
+    options.in_user_namespace = true;
+    ++next;
+  }
+  if (next + 3 == count && strcmp(arguments[next], "labels") == 0) {
+    options.process_label = arguments[next + 1];
+    options.mount_label = arguments[next + 2];
+  }
+  return options;
+}
+
+int RunPodInit(const PodInitOptions& options) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
-  if (in_user_namespace && !EnterUserNamespaceInChild(3).ok()) return 1;
+  std::string mount_options = "size=0,mode=555";
+  if (!options.mount_label.empty()) {
+    mount_options += StrCat(",context=\"", options.mount_label, "\"");
+  }
+  if (options.in_user_namespace && !EnterUserNamespaceInChild(3).ok()) return 1;
   clone_args args{};
   args.flags = CLONE_NEWPID;
   args.exit_signal = SIGCHLD;
   long pid = syscall(SYS_clone3, &args, sizeof args);
-  if (pid == 0) ReapForeverInChild();
+  if (pid == 0) ReapForeverInChild(options.process_label, mount_options.c_str());
   if (pid < 0) return 1;
   return WriteAll(1, StrCat(pid, "\n")).ok() ? 0 : 1;
 }

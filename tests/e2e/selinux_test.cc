@@ -98,6 +98,44 @@ TEST_P(Selinux, ItsOwnFilesAreItsOwn) {
             "x\nx\nx\nx\nall\n");
 }
 
+// As the conformance suite asks: its pods share a PID namespace, and it looks for labels at the
+// first process.
+TEST_P(Selinux, TheFirstProcessOfASharedPidNamespaceIsAContainersAlso) {
+  for (bool privileged : {false, true}) {
+    rt::PodSandboxConfig pod_config = PodConfig(privileged ? "privileged" : "pod");
+    auto* security = pod_config.mutable_linux()->mutable_security_context();
+    security->set_privileged(privileged);
+    security->mutable_namespace_options()->set_pid(rt::POD);
+    auto pod = RunTheirPod(pod_config);
+    ASSERT_OK(pod);
+    rt::ContainerConfig config = ShellConfig("sleep 1000");
+    Security(config).set_privileged(privileged);
+    Security(config).mutable_namespace_options()->set_pid(rt::POD);
+    auto container = RunContainer(*pod, config);
+    ASSERT_OK(container);
+    EXPECT_EQ(ShellIn(*container, "cat /proc/1/comm"), "berth-pod-init\n");
+    const std::string label = ShellIn(*container, "tr -d '\\0' </proc/1/attr/current; echo");
+    EXPECT_TRUE(label.starts_with(kContainerPrefix)) << label;
+    const std::string root =
+        StrCat(",context=\"system_u:object_r:container_file_t:", LevelOf(label), "\",");
+    for (const char* process : {"1", "self"}) {
+      const std::string mounts = ShellIn(*container, StrCat("cat /proc/", process, "/mountinfo"));
+      EXPECT_NE(mounts.find(root), std::string::npos) << mounts;
+    }
+  }
+}
+
+TEST_P(Selinux, AWrongLevelIsRefusedOfAPrivilegedContainerAlso) {
+  rt::PodSandboxConfig pod_config = PodConfig();
+  pod_config.mutable_linux()->mutable_security_context()->set_privileged(true);
+  auto pod = RunTheirPod(pod_config);
+  ASSERT_OK(pod);
+  rt::ContainerConfig config = ShellConfig("true");
+  Security(config).set_privileged(true);
+  Security(config).mutable_selinux_options()->set_level("s0,c4,c5");
+  EXPECT_FAILS(Create(*pod, config), Code::kInvalidArgument, "selinux_options.level");
+}
+
 TEST_P(Selinux, TheWantedLabelOfThePodOrOfTheContainer) {
   rt::PodSandboxConfig pod_config = PodConfig();
   rt::ContainerConfig config;
